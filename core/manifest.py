@@ -1,0 +1,261 @@
+"""Stage directories and their manifests: the only way stages hand data to one another.
+
+A directory is complete when it holds `manifest.json`, which is written last, by rename. Its fingerprint covers schema,
+configuration and inputs, so that a finished stage is not redone and a killed one knows what it may continue.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import MGLMError
+
+MANIFEST_NAME = "manifest.json"
+MARKER_NAME = "in_progress.json"
+WORK_NAME = "_work"
+
+# Which command makes which contract; readers that find something else say so.
+MADE_BY = {
+    "documents/1": "mglm corpus build",
+    "plan/1": "mglm balancing fit",
+    "sample/1": "mglm balancing sample",
+    "tokenizer/1": "mglm tokenizer train",
+    "shards/1": "mglm tokenizer shard",
+    "checkpoint/1": "mglm train pretrain or mglm train finetune",
+    "hf/1": "mglm model convert --to hf",
+    "examples/1": "mglm eval prepare",
+    "predictions/1": "mglm eval predict",
+    "scores/1": "mglm eval score",
+    "bits_per_byte/1": "mglm eval bits-per-byte",
+}
+
+
+class FileEntry(BaseModel):
+    """One data file of a stage; `path` is relative to the stage directory."""
+
+    model_config = ConfigDict(extra="forbid")
+    path: str
+    rows: int | None = None
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What a finished stage made, from what. `made` (times, machine) stands outside what is hashed."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    schema_name: str = Field(alias="schema")
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    fingerprint: str
+    files: list[FileEntry]
+    counts: dict[str, dict[str, int]] = {}
+    facts: dict[str, Any] = {}
+    made: dict[str, Any] = {}
+
+    def content_hash(self) -> str:
+        """sha256 of everything but `made`: what a stage that reads this one records as its input."""
+        return hash_of(self.model_dump(by_alias=True, exclude={"made"}))
+
+
+class Stage:
+    """A stage directory being written. Made by `open_stage`; `finish` writes the manifest, last and by rename."""
+
+    def __init__(self, output: Path, identity: dict[str, Any], manifest: Manifest | None, *, resumed: bool) -> None:
+        self.output, self._identity, self.manifest, self.resumed = output, identity, manifest, resumed
+        self._started = time.monotonic()
+
+    @property
+    def done(self) -> bool:
+        """True when this very work was finished before: there is nothing to do."""
+        return self.manifest is not None
+
+    @property
+    def work(self) -> Path:
+        """Scratch directory inside the output, removed by `finish`."""
+        path = self.output / WORK_NAME
+        path.mkdir(exist_ok=True)
+        return path
+
+    def finish(
+        self,
+        *,
+        rows: Mapping[str, int] | None = None,
+        files: Sequence[FileEntry] | None = None,
+        counts: dict[str, dict[str, int]] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> Manifest:
+        """Removes scratch files, hashes what is there (unless `files` says it) and writes the manifest.
+
+        `rows` gives row counts by relative path; `counts` per language; `facts` whatever else is worth keeping.
+        """
+        shutil.rmtree(self.output / WORK_NAME, ignore_errors=True)
+        entries = list(files) if files is not None else describe_files(self.output, rows or {})
+        manifest = Manifest(
+            **self._identity,
+            fingerprint=hash_of(self._identity),
+            files=sorted(entries, key=lambda entry: entry.path),
+            counts=counts or {},
+            facts=facts or {},
+            made={
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "wall_s": round(time.monotonic() - self._started, 2),
+                "git_revision": git_revision(),
+                "python": platform.python_version(),
+            },
+        )
+        text = json.dumps(manifest.model_dump(by_alias=True), indent=1, ensure_ascii=False)
+        write_atomically(self.output / MANIFEST_NAME, text)
+        (self.output / MARKER_NAME).unlink(missing_ok=True)
+        self.manifest = manifest
+        return manifest
+
+
+def open_stage(
+    output: Path, *, schema: str, config: Mapping[str, Any], inputs: Mapping[str, str], overwrite: bool = False
+) -> Stage:
+    """Claims `output` for one piece of work.
+
+    Returns a stage that is `done` (same work finished before), `resumed` (same work begun before; its files are still
+    there) or fresh. With `overwrite`, a stage directory of other work is emptied first.
+
+    Raises:
+        MGLMError: the directory holds other work, or files that no stage of ours made.
+    """
+    identity: dict[str, Any] = {"schema": schema, "config": _plain(config), "inputs": dict(inputs)}
+    fingerprint = hash_of(identity)
+    if output.exists() and not output.is_dir():
+        raise MGLMError(f"output {output}", found="a file", expected="a directory", action="choose another --output")
+    manifest = _load(output / MANIFEST_NAME) if (output / MANIFEST_NAME).exists() else None
+    if manifest is not None and manifest.fingerprint == fingerprint:
+        return Stage(output, identity, manifest, resumed=False)
+    marker = output / MARKER_NAME
+    ours = manifest is not None or marker.exists()
+    begun = json.loads(marker.read_text("utf-8")) if manifest is None and marker.exists() else {}
+    if begun.get("fingerprint") == fingerprint:
+        return Stage(output, identity, None, resumed=True)
+    if output.exists() and any(output.iterdir()):
+        if not ours:
+            raise MGLMError(
+                f"output {output}",
+                found="files that no mglm stage made",
+                expected="an empty or new directory",
+                action="choose another --output",
+            )
+        if not overwrite:
+            raise MGLMError(
+                f"output {output}",
+                found=f"{'finished' if manifest else 'unfinished'} work of another configuration or input",
+                expected="an empty directory or the same work",
+                action="choose another --output, or pass --overwrite to replace it",
+            )
+        (output / MANIFEST_NAME).unlink(missing_ok=True)  # first: a half-emptied directory must not look finished
+        for child in output.iterdir():
+            if child != marker:
+                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(marker, json.dumps({"fingerprint": fingerprint, **identity}, indent=1, ensure_ascii=False))
+    return Stage(output, identity, None, resumed=False)
+
+
+def read_manifest(directory: Path, schema: str) -> Manifest:
+    """The manifest of a finished stage.
+
+    Raises:
+        MGLMError: the directory is missing, unfinished, or of another schema; the message names the command to run.
+    """
+    command = MADE_BY[schema]
+    if not directory.is_dir():
+        found = "a file" if directory.exists() else "nothing there"
+        raise MGLMError(f"{directory}", found=found, expected=f"a {schema} directory", action=f"run {command} first")
+    if not (directory / MANIFEST_NAME).exists():
+        raise MGLMError(
+            f"{directory}",
+            found=f"no {MANIFEST_NAME}" + (", so it is unfinished" if (directory / MARKER_NAME).exists() else ""),
+            expected=f"a finished {schema} directory",
+            action=f"run {command} to its end first",
+        )
+    manifest = _load(directory / MANIFEST_NAME)
+    if manifest.schema_name != schema:
+        raise MGLMError(
+            f"{directory}", found=manifest.schema_name, expected=schema, action=f"give the output of {command}"
+        )
+    return manifest
+
+
+def inputs_of_files(paths: Sequence[Path]) -> dict[str, str]:
+    """Identities of raw input files for a fingerprint: size and modification time, since a crawl is too big to hash."""
+    identities = {}
+    for path in paths:
+        status = path.stat()
+        identities[str(path)] = f"{status.st_size} bytes, mtime {status.st_mtime_ns}"
+    return identities
+
+
+def describe_files(directory: Path, rows: Mapping[str, int]) -> list[FileEntry]:
+    """Size and sha256 of every data file below `directory`, without manifests, markers and Spark's own files."""
+    entries = []
+    for path in sorted(directory.rglob("*")):
+        relative = path.relative_to(directory)
+        if path.is_dir() or relative.parts[0] in (MANIFEST_NAME, MARKER_NAME, WORK_NAME):
+            continue
+        if path.name.startswith("_") or path.name.endswith(".crc"):
+            continue
+        key = relative.as_posix()
+        entries.append(FileEntry(path=key, rows=rows.get(key), bytes=path.stat().st_size, sha256=sha256_file(path)))
+    return entries
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file, read in 1 MiB pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of(value: Any) -> str:
+    """sha256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes UTF-8 text so that `path` holds either its old or its whole new content, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def git_revision() -> str | None:
+    """The project's git revision, `None` when it runs from an installed package."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dict(config), ensure_ascii=False))
+    return plain
+
+
+def _load(path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(path.read_text("utf-8"))
+    except (ValidationError, UnicodeDecodeError):
+        raise MGLMError(
+            f"{path}", found="a file that is not an mglm manifest", action="restore it or make the stage anew"
+        ) from None

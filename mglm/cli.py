@@ -1,0 +1,50 @@
+"""The front door: `mglm STAGE VERB`. Stages' command modules are light; heavy libraries load when a verb runs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from balancing.commands import app as balancing_app
+from core.errors import MGLMError
+from core.log import set_up_logging
+from corpus.commands import app as corpus_app
+from eval.commands import app as eval_app
+from mglm.commands import demo, summarize
+from model.commands import app as model_app
+from tokenizer.commands import app as tokenizer_app
+from train.commands import app as train_app
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
+app.command()(demo)
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(balancing_app, name="balancing")
+app.add_typer(tokenizer_app, name="tokenizer")
+app.add_typer(model_app, name="model")
+app.add_typer(train_app, name="train")
+app.add_typer(eval_app, name="eval")
+app.command()(summarize)
+
+
+@app.callback()
+def front_door(verbose: Annotated[bool, typer.Option("--verbose", help="Log more of what happens.")] = False) -> None:
+    """Make a multilingual GLM of your own: crawl, balance, tokenize, pretrain, fine-tune, evaluate, summarise."""
+    set_up_logging(verbose=verbose)
+
+
+def main() -> None:
+    """Runs a command. A mistake of the user's is one line on stderr and exit status 2, never a traceback."""
+    try:
+        app()
+    except MGLMError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to continue", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # e.g. `| head`
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
