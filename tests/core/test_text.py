@@ -1,0 +1,55 @@
+"""The normalisation is stable, loses no word, and gives what UTF-8, SentencePiece and the hash need."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core.documents import document_id
+from core.text import normalise
+
+ANY_TEXT = st.text(st.characters())  # surrogates included
+
+
+@given(ANY_TEXT)
+@example("e\x00\u0301 \t\r\n\u2581")
+@example("\ufeff\ud83d a\u0341 \u2028")
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    once = normalise(text)
+    assert normalise(once) == once
+
+
+@given(ANY_TEXT)
+def test_the_result_is_nfc_and_encodes_and_has_no_control_but_newlines(text: str) -> None:
+    result = normalise(text)
+    assert unicodedata.is_normalized("NFC", result)
+    assert result.encode("utf-8").decode("utf-8") == result
+    assert {character for character in result if unicodedata.category(character) == "Cc"} <= {"\n"}
+    assert all(line == line.rstrip() for line in result.split("\n"))
+
+
+@given(st.text(st.characters(categories=("L", "N", "P", "M"))))
+def test_words_are_left_alone_but_for_nfc(text: str) -> None:
+    assert normalise(text) == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  one \r\ntwo\t\rthree\u2028four  \n", "one\ntwo\nthree\nfour"),
+        ("tab\there \u2581 there", "tab here   there"),
+        ("nul\x00 bell\x07 bom\ufeff\ufffe", "nul bell bom"),
+        ("half a pair \ud83d", "half a pair \ufffd"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # the non-joiner is part of the word
+        ("first\n\n\nsecond", "first\n\n\nsecond"),
+        (" \n\t ", ""),
+    ],
+)
+def test_cases_read_as_the_module_says(text: str, expected: str) -> None:
+    assert normalise(text) == expected
+
+
+def test_the_same_text_in_other_bytes_is_the_same_document() -> None:
+    assert document_id(normalise("Crème\r\nbrûlée ")) == document_id(normalise("Cre\u0300me\nbru\u0302le\u0301e"))
