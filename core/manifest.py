@@ -232,7 +232,8 @@ def describe_files(directory: Path, rows: Mapping[str, int]) -> list[FileEntry]:
         relative = path.relative_to(directory)
         if path.is_dir() or relative.parts[0] in (MANIFEST_NAME, MARKER_NAME, LOCK_NAME, WORK_NAME):
             continue
-        if path.name.startswith("_") or path.name.endswith(".crc"):
+        # Spark's own files begin with one underscore; with two, torch's checkpoints, which are data.
+        if (path.name.startswith("_") and not path.name.startswith("__")) or path.name.endswith(".crc"):
             continue
         key = relative.as_posix()
         entries.append(FileEntry(path=key, rows=rows.get(key), bytes=path.stat().st_size, sha256=sha256_file(path)))

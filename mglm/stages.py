@@ -1,0 +1,132 @@
+"""The stages of the demo, each a command of ours, and what to say of what it made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.languages import UNKNOWN
+from core.manifest import Manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class DemoStage:
+    """`arguments` of `mglm`; `output` and `schema` of what it makes; `describe` says it in a few words."""
+
+    name: str
+    arguments: tuple[str, ...]
+    output: Path
+    schema: str
+    describe: Callable[[Manifest], str]
+
+    def manifest(self) -> Manifest:
+        return read_manifest(self.output, self.schema)
+
+
+def demo_stages(
+    inputs: Sequence[Path], examples: Sequence[Path], run: Path, config: Path, overrides: Sequence[str], nproc: int
+) -> list[DemoStage]:
+    """The whole road: `inputs` are crawled text, `examples` hold the summaries for fine-tuning, `run` takes it all."""
+    shared = ["--config", str(config), "--overwrite"]  # the run directory is the demo's own
+    for override in overrides:
+        shared += ["--set", override]
+
+    def stage(
+        name: str, folder: str, schema: str, describe: Callable[[Manifest], str], *arguments: str | Path
+    ) -> DemoStage:
+        words = [*name.split(), *map(str, arguments), "--output", str(run / folder), *shared]
+        return DemoStage(name, tuple(words), run / folder, schema, describe)
+
+    given = [word for path in inputs for word in ("--input", str(path))]
+    given_examples = [word for path in examples for word in ("--input", str(path))]
+    plan = run / "plan" / "plan.json"
+    processes = ("--nproc", str(nproc))
+    return [
+        stage("corpus build", "corpus", "documents/1", _documents, *given),
+        stage("balancing fit", "plan", "plan/1", _plan, "--counts", run / "corpus"),
+        stage("balancing sample", "sample", "sample/1", _sample, "--documents", run / "corpus", "--plan", plan),
+        stage("tokenizer train", "tokenizer", "tokenizer/1", _tokenizer, "--sample", run / "sample"),
+        stage(
+            "tokenizer shard", "shards", "shards/1", _shards,
+            "--documents", run / "corpus", "--plan", plan, "--tokenizer", run / "tokenizer",
+        ),
+        stage(
+            "train pretrain", "pretrain", "checkpoint/1", _checkpoint,
+            "--shards", run / "shards", "--plan", plan, *processes,
+        ),
+        stage(
+            "model convert", "pretrained", "hf/1", _export,
+            "--from", "megatron", "--to", "hf", "--input", run / "pretrain",
+        ),
+        stage(
+            "eval bits-per-byte", "bits_per_byte", "bits_per_byte/1", _bits_per_byte,
+            "--model", run / "pretrained", "--documents", run / "corpus",
+        ),
+        stage("eval prepare", "examples", "examples/1", _examples, "--task", "summaries", *given_examples),
+        stage(
+            "train finetune", "finetune", "checkpoint/1", _checkpoint,
+            "--init", run / "pretrain", "--examples", run / "examples", *processes,
+        ),
+        stage(
+            "model convert", "model", "hf/1", _export,
+            "--from", "megatron", "--to", "hf", "--input", run / "finetune",
+        ),
+        stage(
+            "eval predict", "predictions", "predictions/1", _predictions,
+            "--model", run / "model", "--examples", run / "examples",
+        ),
+        stage("eval score", "scores", "scores/1", _scores, "--predictions", run / "predictions"),
+    ]  # fmt: skip
+
+
+def _documents(manifest: Manifest) -> str:
+    facts = manifest.facts
+    rejected = sum(facts["rejected"].values())
+    return (
+        f"{facts['documents']:,} documents of {len(set(manifest.counts) - {UNKNOWN})} languages, "
+        f"{facts['duplicates']} duplicates, {rejected} rejected"
+    )
+
+
+def _plan(manifest: Manifest) -> str:
+    rows = next(entry.rows for entry in manifest.files if entry.path == "plan.csv")
+    return f"shares of {rows} languages, plot"
+
+
+def _sample(manifest: Manifest) -> str:
+    return f"{_total(manifest, 'documents'):,} documents, {manifest.facts['bytes'] / 1e6:.1f} MB"
+
+
+def _tokenizer(manifest: Manifest) -> str:
+    return f"{manifest.facts['pieces']:,} pieces"
+
+
+def _shards(manifest: Manifest) -> str:
+    return f"{_total(manifest, 'tokens'):,} tokens in {sum(e.path.endswith('.arrow') for e in manifest.files)} files"
+
+
+def _checkpoint(manifest: Manifest) -> str:
+    return f"{manifest.facts['parameters']:,} parameters, {manifest.facts['steps']} steps"
+
+
+def _export(manifest: Manifest) -> str:
+    return f"Hugging Face model, {sum(entry.bytes for entry in manifest.files) / 1e6:.0f} MB"
+
+
+def _bits_per_byte(manifest: Manifest) -> str:
+    return f"{manifest.facts['bits_per_byte']:.3f} bits per byte over {manifest.facts['languages']} languages"
+
+
+def _examples(manifest: Manifest) -> str:
+    return f"{manifest.facts['train']} examples to learn from, {manifest.facts['heldout']} held out"
+
+
+def _predictions(manifest: Manifest) -> str:
+    return f"{manifest.facts['predictions']} summaries"
+
+
+def _scores(manifest: Manifest) -> str:
+    return f"ROUGE of {manifest.facts['examples']} summaries"
+
+
+def _total(manifest: Manifest, unit: str) -> int:
+    return sum(count[unit] for count in manifest.counts.values())

@@ -1,0 +1,57 @@
+"""The `meta.json` of a checkpoint, readable without torch: what model, which step, which tokenizer."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from core.errors import MGLMError
+from core.manifest import MADE_BY
+
+CHECKPOINT = "checkpoint/1"
+META_NAME = "meta.json"
+# Where a stage of `mglm train` keeps its step directories and its tokenizer.
+CHECKPOINTS_NAME = "checkpoints"
+TOKENIZER_NAME = "tokenizer"
+
+
+def read_meta(directory: Path) -> dict[str, Any]:
+    """The meta of one step directory.
+
+    Raises:
+        MGLMError: it is no complete checkpoint, or of another schema.
+    """
+    expected, action = f"a {CHECKPOINT} step directory", f"run {MADE_BY[CHECKPOINT]} first"
+    try:
+        meta = json.loads((directory / META_NAME).read_text("utf-8"))
+    except OSError:
+        raise MGLMError(f"{directory}", found=f"no {META_NAME}", expected=expected, action=action) from None
+    except ValueError:
+        raise MGLMError(f"{directory / META_NAME}", found="no JSON", expected=expected, action=action) from None
+    if not isinstance(meta, dict) or meta.get("schema") != CHECKPOINT:
+        raise MGLMError(f"{directory / META_NAME}", found="another schema", expected=expected, action=action)
+    return meta
+
+
+def latest_checkpoint(root: Path) -> Path | None:
+    """The complete checkpoint of the highest step below `root`; None when there is none."""
+    found = [path for path in root.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name)]
+    complete = [path for path in found if (path / META_NAME).exists()]
+    return max(complete, key=lambda path: int(path.name[5:]), default=None)
+
+
+def locate_checkpoint(path: Path) -> tuple[Path, Path]:
+    """The step directory and the tokenizer directory that PATH means: a stage's output (its latest) or one step of it.
+
+    Raises:
+        MGLMError: neither of these.
+    """
+    step = path if (path / META_NAME).exists() else latest_checkpoint(path / CHECKPOINTS_NAME)
+    if step is None:
+        raise MGLMError(
+            f"{path}",
+            found=f"no complete checkpoint in {CHECKPOINTS_NAME}/" if path.is_dir() else "no such directory",
+            expected="the output of pretraining or fine-tuning, or one step directory of it",
+            action=f"run {MADE_BY[CHECKPOINT]} first",
+        )
+    return step, step.resolve().parent.parent / TOKENIZER_NAME

@@ -1,0 +1,114 @@
+"""GLM on megatron-core: blank infilling with a prefix mask, two position tables and a tied head (paper, section 3.1).
+
+Takes token ids with their 2D positions, makes logits or losses. Knows nothing of how samples are cut.
+"""
+
+from typing import Any
+
+import torch
+from megatron.core import tensor_parallel
+from megatron.core.models.common.language_module.language_module import LanguageModule
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.transformer.enums import ModelType
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.transformer_block import TransformerBlock
+from torch import Tensor
+
+from model.attention import glm_mask
+from model.cross_entropy import vocab_parallel_cross_entropy
+from model.layers import block_spec
+
+IGNORED_LABEL = -100
+
+
+class GLMEmbedding(MegatronModule):
+    """Word + position + position within the span, then dropout: [B, S] ids and [B, 2, S] positions → [S, B, H]."""
+
+    def __init__(self, config: Any, vocab_size: int, max_positions: int, tensor_group: Any) -> None:
+        super().__init__(config)
+        self.word_embeddings = tensor_parallel.VocabParallelEmbedding(
+            vocab_size, config.hidden_size, init_method=config.init_method, config=config, tp_group=tensor_group
+        )
+        where = {"device": torch.cuda.current_device(), "dtype": config.params_dtype}
+        self.position_embeddings = torch.nn.Embedding(max_positions, config.hidden_size, **where)
+        self.block_position_embeddings = torch.nn.Embedding(max_positions, config.hidden_size, **where)
+        self.dropout = torch.nn.Dropout(config.hidden_dropout)
+
+    def forward(self, input_ids_BS: Tensor, position_ids_B2S: Tensor) -> Tensor:
+        hidden_BSH = (
+            self.word_embeddings(input_ids_BS)
+            + self.position_embeddings(position_ids_B2S[:, 0])
+            + self.block_position_embeddings(position_ids_B2S[:, 1])
+        )
+        return self.dropout(hidden_BSH.transpose(0, 1).contiguous())
+
+
+class GLMModel(LanguageModule):
+    """One pipeline stage of GLM, the whole model when there is one stage.
+
+    The head and the cross-entropy run on positions with a label alone: at a vocabulary of 250k the head costs as
+    much as 13 layers, and blank infilling scores one position in five.
+    """
+
+    def __init__(
+        self, config: Any, vocab_size: int, max_positions: int, *, pre_process: bool = True, post_process: bool = True
+    ) -> None:
+        super().__init__(config, ProcessGroupCollection.use_mpu_process_groups())
+        self.model_type = ModelType.encoder_or_decoder
+        self.vocab_size, self.max_positions = vocab_size, max_positions
+        self.pre_process, self.post_process = pre_process, post_process
+        self.share_embeddings_and_output_weights = True
+        if pre_process:
+            self.embedding = GLMEmbedding(config, vocab_size, max_positions, self.pg_collection.tp)
+        self.decoder = TransformerBlock(
+            config,
+            block_spec(config),
+            pre_process=pre_process,
+            post_process=post_process,
+            pg_collection=self.pg_collection,
+        )
+        if post_process:
+            self.output_layer = tensor_parallel.ColumnParallelLinear(
+                config.hidden_size,
+                vocab_size,
+                config=config,
+                init_method=config.init_method,
+                bias=False,
+                gather_output=False,
+                skip_weight_param_allocation=pre_process,  # tied: the stage that embeds lends its weight
+                tp_group=self.pg_collection.tp,
+            )
+        if pre_process or post_process:
+            self.setup_embeddings_and_output_layer()
+
+    def set_input_tensor(self, input_tensor: Any) -> None:
+        """Takes the previous stage's hidden states; called by megatron's pipeline schedule."""
+        self.decoder.set_input_tensor(input_tensor[0] if isinstance(input_tensor, list) else input_tensor)
+
+    def forward(
+        self,
+        input_ids_BS: Tensor,
+        position_ids_B2S: Tensor,
+        context_length_B: Tensor,
+        labels_BS: Tensor | None = None,
+        segment_ids_BS: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
+        """Logits [B, S, V / tensor] without labels; with labels, losses [N] of the N positions that have one.
+
+        The label −100 means none. Losses are fp32, natural log, in row-major order of [B, S]. A stage that is not the
+        last returns hidden states [S, B, H].
+        """
+        hidden_SBH = self.embedding(input_ids_BS, position_ids_B2S) if self.pre_process else None
+        mask_B1SS = glm_mask(context_length_B, input_ids_BS.shape[1], segment_ids_BS)
+        hidden_SBH = self.decoder(hidden_SBH, attention_mask=mask_B1SS)
+        if not self.post_process:
+            return hidden_SBH
+        hidden_BSH = hidden_SBH.transpose(0, 1)
+        weight = self.shared_embedding_or_output_weight()
+        if labels_BS is None:
+            logits_BSV, _ = self.output_layer(hidden_BSH.contiguous(), weight=weight)
+            return logits_BSV
+        scored_BS = labels_BS != IGNORED_LABEL
+        logits_NV, _ = self.output_layer(hidden_BSH[scored_BS], weight=weight)
+        return vocab_parallel_cross_entropy(logits_NV, labels_BS[scored_BS], label_smoothing, self.pg_collection.tp)

@@ -1,0 +1,137 @@
+"""Adam and its schedule from megatron-core, connected to the model, and the repairs their reloading needs.
+
+Without apex and TransformerEngine, megatron-core 0.16.1 runs on torch's AdamW, whose `step` it mishandles when it
+loads; `ready_for_load` and `after_load` mend that. tests/model/test_checkpoint.py resumes and compares.
+"""
+
+from typing import Any
+
+import torch
+from megatron.core.distributed import finalize_model_grads
+from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+
+from model.parallel import Precision
+
+
+def build_optimizer(
+    chunks: list[Any],
+    *,
+    learning_rate: float,
+    weight_decay: float = 0.01,
+    betas: tuple[float, float] = (0.9, 0.98),
+    epsilon: float = 1e-6,
+    clip_grad: float = 1.0,
+    precision: Precision = "fp32",
+    distributed_optimizer: bool = True,
+) -> Any:
+    """AdamW over the chunks' parameters, and the chunks' configuration set so that megatron's schedules use it.
+
+    Biases and LayerNorms, that is every parameter of one dimension, are not decayed. Defaults as the authors trained.
+    `precision` and `distributed_optimizer` must be those given to `build_chunks`.
+    """
+    config = OptimizerConfig(
+        optimizer="adam",
+        lr=learning_rate,
+        min_lr=0.0,
+        weight_decay=weight_decay,
+        adam_beta1=betas[0],
+        adam_beta2=betas[1],
+        adam_eps=epsilon,
+        clip_grad=clip_grad,
+        bf16=precision == "bf16",
+        params_dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+        use_distributed_optimizer=distributed_optimizer,
+    )
+    optimizer = get_megatron_optimizer(config, chunks)
+    model_config = chunks[0].config
+    model_config.grad_scale_func = optimizer.scale_loss
+    model_config.finalize_model_grads_func = finalize_model_grads
+    if chunks[0].ddp_config.overlap_grad_reduce:
+        model_config.no_sync_func = chunks[0].no_sync
+    return optimizer
+
+
+def build_scheduler(
+    optimizer: Any,
+    *,
+    learning_rate: float,
+    min_learning_rate: float,
+    warmup: int,
+    decay: int,
+    weight_decay: float = 0.01,
+    style: str = "linear",
+) -> OptimizerParamScheduler:
+    """Warm-up from 0 over `warmup`, then `style` decay to `min_learning_rate` at `decay`, flat after that.
+
+    Both are counted in whatever `scheduler.step(increment)` is given: steps or samples.
+    """
+    return OptimizerParamScheduler(
+        optimizer,
+        init_lr=0.0,
+        max_lr=learning_rate,
+        min_lr=min_learning_rate,
+        lr_warmup_steps=warmup,
+        lr_decay_steps=decay,
+        lr_decay_style=style,
+        start_wd=weight_decay,
+        end_wd=weight_decay,
+        wd_incr_steps=0,
+        wd_incr_style="constant",
+    )
+
+
+def optimizer_kind(optimizer: Any | None) -> str | None:
+    """`a distributed` or `a plain`; the two keep their states in different forms. None without an optimizer."""
+    if optimizer is None:
+        return None
+    return "a distributed" if any(map(_is_distributed, _parts(optimizer))) else "a plain"
+
+
+def ready_for_load(optimizer: Any) -> None:
+    """Fills a fresh optimizer's state, which megatron reads, for its shapes, before it loads one."""
+    for part in _parts(optimizer):
+        if not _is_distributed(part):
+            continue  # the plain ones fill their own
+        for group in part.optimizer.param_groups:
+            for parameter in group["params"]:
+                if not part.optimizer.state[parameter]:
+                    part.optimizer.state[parameter] = {
+                        "step": torch.tensor(0.0),
+                        "exp_avg": torch.zeros_like(parameter),
+                        "exp_avg_sq": torch.zeros_like(parameter),
+                    }
+        part._set_main_param_and_optimizer_states = _keeping_step(part)
+
+
+def after_load(optimizer: Any) -> None:
+    """Gives every parameter a `step` of its own.
+
+    megatron hands all of them one tensor (distrib_optimizer.py, load_state_dict), which AdamW would then count up once
+    per parameter: a silently wrong bias correction.
+    """
+    for part in _parts(optimizer):
+        for state in part.optimizer.state.values():
+            if "step" in state:
+                state["step"] = state["step"].clone()
+
+
+def _keeping_step(part: Any) -> Any:
+    """`_set_main_param_and_optimizer_states` that finds `step`, which fully_reshardable states lack."""
+    original = type(part)._set_main_param_and_optimizer_states
+
+    def set_states(model_param: Any, tensors: dict[str, Any]) -> None:
+        group, order = part.model_param_group_index_map[model_param]
+        state = part.optimizer.state[part.optimizer.param_groups[group]["params"][order]]
+        original(part, model_param, {"step": state["step"].clone(), **tensors})
+
+    return set_states
+
+
+def _is_distributed(part: Any) -> bool:
+    return isinstance(part, DistributedOptimizer)
+
+
+def _parts(optimizer: Any) -> list[Any]:
+    return list(getattr(optimizer, "chained_optimizers", [optimizer]))

@@ -1,0 +1,168 @@
+"""Processes and their groups, random states, and the model of each process: megatron's set-up in one place.
+
+On the CPU everything here and every step of training runs inside `model.cpu.cpu_runtime()`.
+"""
+
+import os
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from megatron.core import parallel_state
+from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
+from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
+from megatron.core.transformer import TransformerConfig
+from megatron.core.transformer.module import Float16Module
+
+from model.config import ModelConfig
+from model.glm import GLMModel
+from model.initialisation import initialise
+from model.topology import Topology
+
+__all__ = [
+    "Precision",
+    "Topology",
+    "build_chunks",
+    "build_stage",
+    "initialize",
+    "seed_step",
+    "shut_down",
+    "transformer_config",
+    "unwrap",
+]
+
+Precision = Literal["fp32", "bf16"]
+_SEED_STRIDE = 100_003  # prime and above any rank number megatron adds to a seed
+
+
+def initialize(topology: Topology, seed: int) -> int:
+    """Starts the process group (nccl on GPUs, gloo on CPUs) and megatron's in it; returns the data-parallel size.
+
+    Under torchrun it takes its place among the others; otherwise it is a world of one. May be called again with another
+    topology in the same processes.
+    """
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")  # keeps kernels in the order megatron's overlap counts on
+    if not dist.is_initialized():
+        on_gpu = torch.cuda.is_available()
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        backend = "nccl" if on_gpu else "gloo"
+        if "RANK" in os.environ:
+            dist.init_process_group(backend)
+        else:
+            dist.init_process_group(backend, store=torch._C._distributed_c10d.HashStore(), rank=0, world_size=1)
+    data = topology.data(dist.get_world_size())
+    parallel_state.destroy_model_parallel()
+    parallel_state.initialize_model_parallel(topology.tensor, topology.pipeline)
+    seed_step(seed, 0)
+    return data
+
+
+def shut_down() -> None:
+    """Ends megatron's groups and the process group."""
+    parallel_state.destroy_model_parallel()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Sets every random state (dropout) from the seed, the step and this process's place alone.
+
+    Called before each step, it lets a resumed run draw what the uninterrupted one drew without saving any state.
+    Tensor-parallel ranks share the state of whole activations and differ in that of split ones; data-parallel ranks
+    differ.
+    """
+    place = parallel_state.get_data_parallel_rank() * 64 + parallel_state.get_pipeline_model_parallel_rank()
+    own = (seed * 1_000_003 + step * _SEED_STRIDE + place * 4_001) % 2**31
+    torch.manual_seed(own)
+    model_parallel_cuda_manual_seed(own)
+
+
+def transformer_config(model: ModelConfig, topology: Topology, precision: Precision = "fp32") -> TransformerConfig:
+    """megatron's configuration of our layers. Losses count per token, so they do not depend on the batch's split."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return TransformerConfig(
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        num_attention_heads=model.num_attention_heads,
+        ffn_hidden_size=model.ffn_hidden_size,
+        hidden_dropout=model.hidden_dropout,
+        attention_dropout=model.attention_dropout,
+        layernorm_epsilon=model.layernorm_epsilon,
+        activation_func=_tanh_gelu,
+        add_bias_linear=True,
+        params_dtype=dtype,
+        pipeline_dtype=dtype,
+        bf16=precision == "bf16",
+        tensor_model_parallel_size=topology.tensor,
+        pipeline_model_parallel_size=topology.pipeline,
+        variable_seq_lengths=topology.pipeline > 1,  # blank infilling makes rows of any length
+        moe_token_dispatcher_type="alltoall",  # no experts here; the default refuses variable lengths
+        batch_p2p_sync=False,
+        init_method=_leave,
+        output_layer_init_method=_leave,
+        calculate_per_token_loss=True,
+        bias_dropout_fusion=False,
+        bias_activation_fusion=False,
+        masked_softmax_fusion=False,
+        gradient_accumulation_fusion=False,
+    )
+
+
+def build_stage(model: ModelConfig, vocab_size: int, topology: Topology, precision: Precision = "fp32") -> GLMModel:
+    """This process's part of the model, bare and with arbitrary weights: to load a checkpoint into."""
+    topology.check(model, vocab_size, dist.get_world_size())
+    return GLMModel(
+        transformer_config(model, topology, precision),
+        vocab_size,
+        model.max_positions,
+        pre_process=parallel_state.is_pipeline_first_stage(),
+        post_process=parallel_state.is_pipeline_last_stage(),
+    )
+
+
+def build_chunks(
+    model: ModelConfig,
+    vocab_size: int,
+    topology: Topology,
+    *,
+    seed: int = 0,
+    precision: Precision = "fp32",
+    distributed_optimizer: bool = True,
+    overlap: bool = False,
+) -> list[Any]:
+    """This process's part of the model, freshly initialised, wrapped for data-parallel training.
+
+    Args:
+        distributed_optimizer: splits the optimizer's state over the data-parallel ranks; the optimizer must match.
+        overlap: communicates gradients and parameters during the passes; worth it on GPUs.
+    """
+    stage = build_stage(model, vocab_size, topology, precision)
+    config = stage.config
+    initialise(stage, model, seed)
+    wrapped = Float16Module(config, stage) if precision == "bf16" else stage
+    settings = DistributedDataParallelConfig(
+        use_distributed_optimizer=distributed_optimizer,
+        overlap_grad_reduce=overlap,
+        overlap_param_gather=overlap and distributed_optimizer,
+        grad_reduce_in_fp32=True,
+    )
+    chunk = DistributedDataParallel(config, settings, wrapped)
+    chunk.broadcast_params()
+    return [chunk]
+
+
+def unwrap(chunk: Any) -> GLMModel:
+    """The GLMModel inside its data-parallel and precision wrappers."""
+    while not isinstance(chunk, GLMModel):
+        chunk = chunk.module
+    return chunk
+
+
+def _leave(weight: torch.Tensor) -> None:
+    """model.initialisation draws the weights. (`perform_initialization=False` would also lose megatron's split marks.)"""
+
+
+def _tanh_gelu(hidden: torch.Tensor) -> torch.Tensor:
+    return F.gelu(hidden, approximate="tanh")

@@ -1,0 +1,149 @@
+"""Whole models into memory, from each home a model can have: megatron checkpoints, our exports, the authors' files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.errors import MGLMError
+from core.manifest import read_manifest
+from model.checkpoint_meta import locate_checkpoint, read_meta
+from model.config import ModelConfig
+from model.convert import HF
+from model.cpu import cpu_runtime
+from model.hf.configuration_mglm import MGLMConfig
+from model.hf.modeling_mglm import GLMForConditionalGeneration
+from model.topology import Topology
+from model.weights import WORD_EMBEDDINGS, authors_to_hf, megatron_to_hf
+from tokenizer.encoding import Tokenizer
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Weights in Hugging Face names, the shape, the tokenizer, a line on where it is from.
+
+    `source_length` is the longest context it was trained on, in tokens.
+    """
+
+    weights: dict[str, Tensor]
+    model: ModelConfig
+    vocab_size: int
+    tokenizer: Tokenizer
+    source_length: int
+    origin: str
+
+
+def read_megatron(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedModel:
+    """A checkpoint of `mglm train`: its output directory (the latest step is taken) or one step directory.
+
+    Raises:
+        MGLMError: none there, or not the tokenizer it was trained with.
+    """
+    step, own_tokenizer = locate_checkpoint(path)
+    meta = read_meta(step)
+    found = Tokenizer.load(tokenizer or own_tokenizer)
+    if found.sha256 != meta["tokenizer_sha256"]:
+        raise MGLMError(
+            f"tokenizer {tokenizer or own_tokenizer}",
+            found=f"sha256 {found.sha256[:12]}…",
+            expected=f"{meta['tokenizer_sha256'][:12]}…, which {step} was trained with",
+            action="give that tokenizer with --tokenizer",
+        )
+    model = ModelConfig.model_validate(meta["model"])
+    trained_on = max(model.sequence_length, meta.get("training", {}).get("source_length", 0))
+    origin = f"Trained with mglm to step {meta['step']:,} ({meta['samples']:,} samples)."
+    return LoadedModel(
+        _load_megatron(step, model, meta),
+        model,
+        meta["vocab_size"],
+        found,
+        min(trained_on, model.max_positions),
+        origin,
+    )
+
+
+def read_hf(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedModel:
+    """An export of ours."""
+    read_manifest(path, HF)
+    twin = GLMForConditionalGeneration.from_pretrained(path, local_files_only=True, dtype="auto")
+    weights = {name: weight for name, weight in twin.state_dict().items() if name != "lm_head.weight"}
+    config = twin.config
+    found = Tokenizer.load(tokenizer or path)
+    origin = f"Made from the export {path.name}."
+    return LoadedModel(weights, _model_config(config), config.vocab_size, found, config.source_length, origin)
+
+
+def read_authors(path: Path, tokenizer: Path | None, model: ModelConfig) -> LoadedModel:
+    """A checkpoint as the authors released it: a DeepSpeed `.pt` with `module`, or a bare state; either naming.
+
+    The file does not say its number of heads: `model` does, and must agree with the file in all else.
+
+    Raises:
+        MGLMError: no tokenizer given, not such a file, or another shape.
+    """
+    if tokenizer is None:
+        raise MGLMError("--tokenizer", found="nothing", expected="a directory with the released tokenizer.model")
+    weights = authors_to_hf(_module(torch.load(path, map_location="cpu", weights_only=True), path))
+    vocab_size, hidden_size = weights[WORD_EMBEDDINGS].shape
+    found = {
+        "num_layers": sum(name.endswith(".input_layernorm.weight") for name in weights),
+        "hidden_size": hidden_size,
+        "ffn_hidden_size": weights["transformer.layers.0.mlp.dense_h_to_4h.bias"].shape[0],
+        "max_positions": weights["transformer.position_embeddings.weight"].shape[0],
+    }
+    for name, value in found.items():
+        if getattr(model, name) != value:
+            raise MGLMError(
+                f"{path}",
+                found=f"{name} {value}",
+                expected=f"{getattr(model, name)}, as in [model]",
+                action=f"set model.{name}={value} in --config or --set",
+            )
+    origin = "Converted from the authors' released checkpoint."
+    return LoadedModel(weights, model, vocab_size, Tokenizer.load(tokenizer), model.sequence_length, origin)
+
+
+READERS = {"megatron": read_megatron, "hf": read_hf, "authors": read_authors}
+
+
+def _load_megatron(step: Path, model: ModelConfig, meta: Mapping[str, Any]) -> dict[str, Tensor]:
+    with cpu_runtime():
+        from model.checkpoint import load_checkpoint
+        from model.parallel import build_stage, initialize, shut_down
+
+        initialize(Topology(), seed=0)
+        try:
+            is_bf16 = meta["dtype"] == "bfloat16"
+            stage = build_stage(model, meta["vocab_size"], Topology(), "bf16" if is_bf16 else "fp32")
+            load_checkpoint(step, [stage])
+            state = {name: weight.cpu() for name, weight in stage.state_dict().items() if isinstance(weight, Tensor)}
+        finally:
+            shut_down()
+    return megatron_to_hf(state, model.num_attention_heads)
+
+
+def _model_config(config: MGLMConfig) -> ModelConfig:
+    return ModelConfig(
+        num_layers=config.num_hidden_layers,
+        hidden_size=config.hidden_size,
+        num_attention_heads=config.num_attention_heads,
+        ffn_hidden_size=config.intermediate_size,
+        sequence_length=config.sequence_length,
+        max_positions=config.max_position_embeddings,
+        hidden_dropout=config.hidden_dropout,
+        attention_dropout=config.attention_dropout,
+        layernorm_epsilon=config.layer_norm_eps,
+        init_std=config.initializer_range,
+    )
+
+
+def _module(state: Any, path: Path) -> dict[str, Tensor]:
+    inner = state["module"] if isinstance(state, dict) and isinstance(state.get("module"), dict) else state
+    if not isinstance(inner, dict) or not all(isinstance(value, Tensor) for value in inner.values()):
+        raise MGLMError(
+            f"{path}", found="something else", expected="a state of tensors, alone or as `module` of a DeepSpeed file"
+        )
+    return inner

@@ -1,0 +1,51 @@
+"""How many ways a model is split: validated here, once, before anything slow starts. Light: imports no torch."""
+
+from pydantic import Field
+
+from core.config import Section
+from core.errors import MGLMError
+from model.config import ModelConfig
+
+
+class Topology(Section):
+    """Tensor × pipeline × data = number of processes; `data` follows from the other two."""
+
+    tensor: int = Field(default=1, gt=0)
+    pipeline: int = Field(default=1, gt=0)
+
+    def data(self, world_size: int) -> int:
+        """The data-parallel size that fills `world_size` processes.
+
+        Raises:
+            MGLMError: tensor × pipeline does not divide the number of processes.
+        """
+        split = self.tensor * self.pipeline
+        if world_size % split:
+            raise MGLMError(
+                f"the layout of {world_size} processes",
+                found=f"tensor {self.tensor} × pipeline {self.pipeline} = {split}",
+                expected=f"a product that divides {world_size}",
+                action="change --nproc, tensor or pipeline",
+            )
+        return world_size // split
+
+    def check(self, model: ModelConfig, vocab_size: int, world_size: int) -> int:
+        """The data-parallel size, when the model can be split this way.
+
+        Raises:
+            MGLMError: a dimension is not divisible by its split; the message names both.
+        """
+        for name, size, split, axis in (
+            ("num_attention_heads", model.num_attention_heads, self.tensor, "tensor"),
+            ("ffn_hidden_size", model.ffn_hidden_size, self.tensor, "tensor"),
+            ("the vocabulary", vocab_size, self.tensor, "tensor"),
+            ("num_layers", model.num_layers, self.pipeline, "pipeline"),
+        ):
+            if size % split:
+                raise MGLMError(
+                    f"{name} {size} under {axis} parallelism {split}",
+                    found=f"{size} / {split} = {size / split:.2f}",
+                    expected="a whole number",
+                    action=f"choose a {axis} that divides {size}",
+                )
+        return self.data(world_size)

@@ -1,0 +1,195 @@
+"""The whole job on a small crawl: nothing vanishes, and how the work was cut does not show."""
+
+import gc
+import gzip
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pytest
+
+from core.detector import embedded_model_path
+from core.documents import document_id, uniform
+from core.errors import MGLMError
+from core.manifest import MANIFEST_NAME, Manifest, read_manifest
+from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, REJECTED_TABLE, check_table
+from core.spark import SparkConfig, spark_session
+from corpus import build_job, inputs
+from corpus.build import build
+from corpus.config import CorpusConfig
+from corpus.inputs import Split
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, crawl: bytes) -> Path:
+    path = tmp_path_factory.mktemp("crawl") / "crawl.jsonl"
+    path.write_bytes(crawl)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(source: Path, spark: SparkConfig) -> tuple[Path, Manifest]:
+    output = source.parent / "documents"
+    return output, build([str(source)], output, config=CorpusConfig(), spark=spark)
+
+
+def documents_of(output: Path) -> list[dict[str, Any]]:
+    table = ds.dataset(output / "documents", format="parquet", partitioning="hive").to_table()
+    return sorted(table.to_pylist(), key=lambda row: row["doc_id"])
+
+
+def rejected_of(output: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = ds.dataset(output / "rejected", format="parquet").to_table().to_pylist()
+    return rows
+
+
+def test_every_record_is_a_document_or_rejected_or_a_duplicate(built: tuple[Path, Manifest]) -> None:
+    output, manifest = built
+    facts = manifest.facts
+    assert facts["records_in"] == 132
+    assert facts["documents"] == len(documents_of(output)) == 121
+    assert facts["duplicates"] == 7
+    assert facts["rejected"] == {"empty_text": 1, "no_text_field": 1, "not_an_object": 1, "not_json": 1}
+    assert facts["invalid_utf8"] == 1
+    assert facts["detector"]["file"] == "lid.176.ftz"
+    assert len(facts["detector"]["cannot_emit"]) == 11
+
+
+def test_languages_are_found_and_counted(built: tuple[Path, Manifest]) -> None:
+    output, manifest = built
+    expected = {"en": 60, "de": 30, "ru": 12, "zh": 12, "ta": 5, "und": 2}
+    assert {code: count["documents"] for code, count in manifest.counts.items()} == expected
+    for code, count in manifest.counts.items():
+        rows = [row for row in documents_of(output) if row["lang"] == code]
+        assert count["characters"] == sum(len(row["text"]) for row in rows)
+        assert count["bytes"] == sum(len(row["text"].encode()) for row in rows)
+        assert count["heldout_documents"] == sum(row["split"] == "heldout" for row in rows)
+
+
+def test_the_files_keep_their_contracts_and_are_in_the_manifest(built: tuple[Path, Manifest]) -> None:
+    output, manifest = built
+    for folder, schema in (("documents/lang=en", DOCUMENTS_TABLE), ("rejected", REJECTED_TABLE)):
+        found = ds.dataset(output / folder, format="parquet").schema
+        assert found.names == schema.names
+        check_table(found, schema, folder, "mglm corpus build")
+    listed = {entry.path: entry.rows for entry in manifest.files}
+    there = {path.relative_to(output).as_posix() for path in output.rglob("*.parquet")}
+    assert set(listed) == there
+    assert sum(rows or 0 for rows in listed.values()) == 121 + 4
+    assert read_manifest(output, DOCUMENTS).content_hash() == manifest.content_hash()
+
+
+def test_a_document_says_what_it_is_and_where_it_stood(built: tuple[Path, Manifest], source: Path) -> None:
+    output, _ = built
+    content = source.read_bytes()
+    for row in documents_of(output):
+        assert row["doc_id"] == document_id(row["text"])
+        assert (row["n_chars"], row["n_bytes"]) == (len(row["text"]), len(row["text"].encode()))
+        assert row["source"] == str(source)
+        line = content[row["offset"] :].split(b"\n", 1)[0]
+        assert b'"text"' in line
+    tamil = [row for row in documents_of(output) if row["lang"] == "ta"]
+    assert {row["script"] for row in tamil} == {"Taml"}
+    assert all(0.5 <= row["lid_score"] <= 1 and row["lid_label"] == "ta" for row in tamil)
+
+
+def test_the_first_of_equal_documents_stays(built: tuple[Path, Manifest]) -> None:
+    output, _ = built
+    assert all(row["url"] is not None for row in documents_of(output))  # the later ones have none
+
+
+def test_rejected_records_have_reason_place_and_beginning(built: tuple[Path, Manifest], source: Path) -> None:
+    output, _ = built
+    content = source.read_bytes()
+    rows = rejected_of(output)
+    assert [row["reason"] for row in rows] == ["not_json", "no_text_field", "not_an_object", "empty_text"]
+    for row in rows:
+        assert content[row["offset"] :].decode(errors="replace").startswith(row["raw"])
+
+
+def test_a_language_of_twenty_documents_has_one_held_out_and_smaller_ones_need_not(
+    built: tuple[Path, Manifest], spark: SparkConfig, tmp_path: Path
+) -> None:
+    documents = documents_of(built[0])
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in documents))
+    manifest = build([str(path)], tmp_path / "out", config=CorpusConfig(heldout_share=0.0), spark=spark)
+    held = [row for row in documents_of(tmp_path / "out") if row["split"] == "heldout"]
+    assert sorted(row["lang"] for row in held) == ["de", "en"]
+    for row in held:
+        numbers = [uniform(other["doc_id"], "split") for other in documents if other["lang"] == row["lang"]]
+        assert uniform(row["doc_id"], "split") == min(numbers)
+    assert manifest.facts["rejected"] == {}
+    assert rejected_of(tmp_path / "out") == []
+
+
+def test_files_are_sorted_by_hash(built: tuple[Path, Manifest]) -> None:
+    for path in (built[0] / "documents").rglob("*.parquet"):
+        ids = ds.dataset(path, format="parquet").to_table(columns=["doc_id"])["doc_id"].to_pylist()
+        assert ids == sorted(ids)
+
+
+def test_other_splits_and_smaller_files_give_the_same_documents(
+    built: tuple[Path, Manifest], source: Path, spark: SparkConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "SMALLEST_SPLIT_BYTES", 1)
+    config = CorpusConfig(split_bytes=6_000, file_bytes=3_000)
+    manifest = build([str(source)], tmp_path / "out", config=config, spark=spark)
+    assert documents_of(tmp_path / "out") == documents_of(built[0])
+    assert rejected_of(tmp_path / "out") == rejected_of(built[0])
+    assert (manifest.counts, manifest.facts) == (built[1].counts, built[1].facts)
+
+
+def test_what_is_done_is_not_done_again(
+    built: tuple[Path, Manifest], source: Path, spark: SparkConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    output, manifest = built
+    before = (output / MANIFEST_NAME).stat().st_mtime_ns
+    with caplog.at_level(logging.INFO, logger="mglm"):
+        again = build([str(source)], output, config=CorpusConfig(split_bytes=99), spark=spark)
+    assert again == manifest
+    assert (output / MANIFEST_NAME).stat().st_mtime_ns == before
+    assert "already made" in caplog.text
+
+
+def test_a_run_killed_after_detection_continues_from_there_and_gzip_gives_the_same_documents(
+    built: tuple[Path, Manifest], crawl: bytes, spark: SparkConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise InterruptedError
+
+    source, output = tmp_path / "crawl.jsonl.gz", tmp_path / "a run [1] of {*}, 100 %"
+    source.write_bytes(gzip.compress(crawl))
+    with monkeypatch.context() as patch:
+        patch.setattr(build_job, "write_documents", killed)
+        try:
+            build([str(source)], output, config=CorpusConfig(), spark=spark)
+        except InterruptedError:  # not pytest.raises, which would keep the stage and its lock alive
+            gc.collect()
+    assert not (output / MANIFEST_NAME).exists()
+    monkeypatch.setattr(build_job, "write_records", lambda *_, **__: pytest.fail("detected again"))
+    manifest = build([str(source)], output, config=CorpusConfig(), spark=spark)
+    assert documents_of(output) == [row | {"source": str(source)} for row in documents_of(built[0])]
+    assert (manifest.counts, manifest.facts) == (built[1].counts, built[1].facts)
+    assert sorted(path.name for path in output.iterdir()) == [".lock", "documents", "manifest.json", "rejected"]
+
+
+def test_input_without_any_document_says_why(spark: SparkConfig, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"body": "x"}\n{"body": "y"}\n[]\n')
+    with pytest.raises(MGLMError, match="none of the 3 records .* no_text_field in 2 .*text_field"):
+        build([str(path)], tmp_path / "out", config=CorpusConfig(), spark=spark)
+    path.write_text("\n  \n")
+    with pytest.raises(MGLMError, match="blank lines alone"):
+        build([str(path)], tmp_path / "other", config=CorpusConfig(), spark=spark)
+
+
+def test_an_input_that_only_the_driver_can_see_is_one_line(spark: SparkConfig, tmp_path: Path) -> None:
+    split = Split(str(tmp_path / "elsewhere.jsonl"), 0, 10, None)
+    with spark_session("test", spark) as session, pytest.raises(MGLMError, match="on every machine") as error:
+        build_job.write_records(session, [split], CorpusConfig(), embedded_model_path(), tmp_path / "out", tasks=1)
+    assert "elsewhere.jsonl" in str(error.value)

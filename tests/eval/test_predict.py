@@ -1,0 +1,106 @@
+"""Predictions: one for each chosen example, the same after a kill, and only what was asked for."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from core.errors import MGLMError
+from core.examples import EXAMPLES, Segment, read_examples, write_examples
+from core.manifest import Stage, open_stage, read_manifest
+from eval.config import EvalConfig
+from eval.predict import WORK_FILE, predict, select, write_predictions
+from eval.predictions import read_predictions
+from model.summarizer import Summarizer
+
+CONFIG = EvalConfig(max_new_tokens=8, num_beams=2, batch_size=3)
+
+
+def test_every_heldout_example_gets_a_prediction(export: Path, examples: Path, tmp_path: Path) -> None:
+    manifest = predict(export, examples, tmp_path / "out", CONFIG)
+    predictions = read_predictions(tmp_path / "out")
+    wanted = list(read_examples(examples / "heldout.jsonl"))
+    assert [p.id for p in predictions] == [e.id for e in wanted]
+    assert [p.reference for p in predictions] == [e.target for e in wanted]
+    assert any(p.prediction for p in predictions)
+    assert manifest.counts == {"en": {"en": 4, "zh": 4}, "th": {"zh": 2}}
+    assert {name: manifest.config[name] for name in ("num_beams", "length_penalty", "max_new_tokens")} == {
+        "num_beams": 2, "length_penalty": 0.7, "max_new_tokens": 8,
+    }  # fmt: skip
+    assert predict(export, examples, tmp_path / "out", CONFIG) == manifest
+
+
+def test_predictions_are_what_the_summarizer_says(export: Path, examples: Path, tmp_path: Path) -> None:
+    config = EvalConfig(max_new_tokens=8, num_beams=3, no_repeat_ngram_size=2, batch_size=4)
+    predict(export, examples, tmp_path / "out", config)
+    summarizer = Summarizer.from_pretrained(export)
+    texts = {e.id: e.source[0].value for e in read_examples(examples / "heldout.jsonl")}
+    for prediction in read_predictions(tmp_path / "out"):
+        alone = summarizer.summarize(
+            texts[prediction.id], prediction.target_lang, max_new_tokens=8, num_beams=3, no_repeat_ngram_size=2
+        )
+        assert prediction.prediction == alone
+
+
+def test_a_killed_run_goes_on_with_the_next_batch_and_ends_the_same(examples: Path, tmp_path: Path) -> None:
+    wanted = list(read_examples(examples / "heldout.jsonl"))
+    asked: list[int] = []
+
+    def write(sources: Sequence[Sequence[Segment]]) -> list[str]:
+        asked.append(len(sources))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return [f"{len(source)} {source[0].value[:9]}" for source in sources]
+
+    def stage(name: str) -> Stage:
+        return open_stage(tmp_path / name, schema="predictions/1", config={}, inputs={})
+
+    with pytest.raises(KeyboardInterrupt):
+        write_predictions(stage("killed"), wanted, write, batch_size=3)
+    work_file = tmp_path / "killed" / "_work" / WORK_FILE
+    lines = work_file.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 6
+    work_file.write_bytes(b"".join(lines[:5]) + lines[5][:40])  # the second batch was not quite written
+    write_predictions(stage("killed"), wanted, write, batch_size=3)
+    assert asked == [3, 3, 3, 3, 3, 1]
+    write_predictions(stage("whole"), wanted, write, batch_size=3)
+    ends = [(tmp_path / name / "predictions.jsonl").read_bytes() for name in ("killed", "whole")]
+    assert ends[0] == ends[1]
+    assert not work_file.exists()
+
+
+def test_a_limit_is_spread_over_the_pairs_and_keeps_the_order(examples: Path) -> None:
+    wanted = list(read_examples(examples / "heldout.jsonl"))
+    for limit, expected in [(1, [1]), (3, [1, 1, 1]), (7, [3, 2, 2]), (99, [4, 4, 2])]:
+        chosen = select(wanted, None, limit)
+        assert sorted(Counter((e.lang, e.target_lang) for e in chosen).values(), reverse=True) == expected
+        assert [e.id for e in chosen] == [e.id for e in wanted if e in chosen]
+    assert len(select(wanted, 1, None)) == 3
+    assert select(wanted[::-1], 2, None)[::-1] == select(wanted, 2, None)
+
+
+def test_stages_that_are_missing_or_wrong_are_named(export: Path, examples: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with pytest.raises(MGLMError, match="Run mglm model convert --to hf first"):
+        predict(tmp_path / "absent", examples, output, CONFIG)
+    with pytest.raises(MGLMError, match="expected hf/1"):
+        predict(examples, examples, output, CONFIG)
+    with pytest.raises(MGLMError, match="Run mglm eval prepare first"):
+        predict(export, tmp_path / "absent", output, CONFIG)
+    empty = open_stage(tmp_path / "empty", schema=EXAMPLES, config={}, inputs={})
+    write_examples(tmp_path / "empty" / "heldout.jsonl", [])
+    empty.finish()
+    with pytest.raises(MGLMError, match="no held-out example"):
+        predict(export, tmp_path / "empty", output, CONFIG)
+    assert not output.exists()
+    assert read_manifest(export, "hf/1")
+
+
+def test_more_tokens_than_positions_is_an_error_before_any_work(export: Path, examples: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with pytest.raises(MGLMError, match=r"eval\.max_new_tokens; found 97 positions"):
+        predict(export, examples, output, EvalConfig(max_new_tokens=96))
+    with pytest.raises(MGLMError, match=r"eval\.max_source_tokens"):
+        predict(export, examples, output, EvalConfig(max_source_tokens=97, max_new_tokens=8))
+    assert not output.exists()

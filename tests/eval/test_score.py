@@ -1,0 +1,73 @@
+"""A predictions directory becomes scores by language pair, target and overall, that agree with one another."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import MGLMError
+from core.manifest import open_stage, read_manifest
+from eval.predictions import PREDICTIONS, Prediction
+from eval.report import report
+from eval.score import read_scores, score_directory, score_predictions
+
+ROWS = [
+    Prediction(id="1:en", lang="fr", target_lang="en", reference="the cat sat", prediction="the cat sat"),
+    Prediction(id="2:en", lang="fr", target_lang="en", reference="a b", prediction="c d"),
+    Prediction(id="3:en", lang="sw", target_lang="en", reference="a b c d", prediction="a b"),
+    Prediction(id="1:zh", lang="fr", target_lang="zh", reference="我爱北京", prediction="北京"),
+]
+
+
+def directory(path: Path, rows: list[Prediction]) -> Path:
+    stage = open_stage(path, schema=PREDICTIONS, config={"num_beams": 4}, inputs={})
+    (path / "predictions.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows), "utf-8")
+    stage.finish()
+    return path
+
+
+def test_pairs_targets_and_overall_agree() -> None:
+    scores = score_predictions(ROWS)
+    pairs = {(row["lang"], row["target_lang"]): row for row in scores["pairs"]}
+    assert pairs["fr", "en"]["rouge1"] == pytest.approx(0.5)
+    assert pairs["sw", "en"]["rouge1"] == pytest.approx(2 * 2 / 6)
+    assert pairs["fr", "zh"]["rouge1"] == pytest.approx(2 * 1 / 4)
+    assert pairs["fr", "zh"]["tokenization"] == "xlsum-jieba"
+    english = next(row for row in scores["targets"] if row["target_lang"] == "en")
+    assert english["examples"] == 3
+    assert english["rouge1"] == pytest.approx((1 + 0 + 2 / 3) / 3)
+    assert english["macro"]["rouge1"] == pytest.approx((0.5 + 2 / 3) / 2)
+    assert scores["overall"]["rouge1"] == pytest.approx((1 + 0 + 2 / 3 + 0.5) / 4)
+
+
+def test_a_directory_is_scored_once(tmp_path: Path) -> None:
+    given = directory(tmp_path / "predictions", ROWS)
+    scores = score_directory(given, tmp_path / "scores")
+    assert scores["decoding"] == {"num_beams": 4}
+    assert read_scores(tmp_path / "scores") == scores == score_directory(given, tmp_path / "scores")
+    assert read_manifest(tmp_path / "scores", "scores/1").facts["examples"] == 4
+
+
+def test_doubled_broken_and_absent_predictions_are_named(tmp_path: Path) -> None:
+    doubled = directory(tmp_path / "doubled", [ROWS[0], ROWS[0]])
+    with pytest.raises(MGLMError, match="more than one record for id 1:en"):
+        score_directory(doubled, tmp_path / "scores")
+    broken = directory(tmp_path / "broken", ROWS[:1])
+    (broken / "predictions.jsonl").write_text('{"id": "x"}\n', "utf-8")
+    with pytest.raises(MGLMError, match=r"predictions\.jsonl, line 1"):
+        score_directory(broken, tmp_path / "scores")
+    with pytest.raises(MGLMError, match="Run mglm eval predict first"):
+        score_directory(tmp_path / "absent", tmp_path / "scores")
+    with pytest.raises(MGLMError, match="predictions; found none"):
+        score_predictions([])
+    assert not (tmp_path / "scores").exists()
+
+
+def test_the_report_shows_every_pair_and_how_it_was_made(tmp_path: Path) -> None:
+    score_directory(directory(tmp_path / "predictions", ROWS), tmp_path / "scores")
+    text = report(tmp_path / "scores", None)
+    assert "| French (fr) | English (en) | 2 | 0.5000 | 0.5000 | 0.5000 | xlsum-words |" in text
+    assert "| all languages | Chinese (zh) | 1 | 0.5000 |" in text
+    assert "num_beams 4" in text
+    assert "Bits per byte" not in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {8}

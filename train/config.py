@@ -1,0 +1,104 @@
+"""The `[pretrain]` and `[finetune]` sections. Light: imports no torch.
+
+The defaults suit a first run on small machines; `configs/large.toml` holds the paper's values with their sources.
+"""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from core.config import Section
+
+# Fields that decide where and how often, not what is computed: a run may continue under other values of them.
+_WHEREABOUTS = {
+    "micro_batch_size",
+    "tensor_parallel",
+    "pipeline_parallel",
+    "distributed_optimizer",
+    "save_interval",
+    "keep_checkpoints",
+}
+
+
+class TrainingConfig(Section):
+    """What pretraining and fine-tuning share: the batch, the optimiser, the layout, the checkpoints."""
+
+    global_batch_size: int = Field(default=32, gt=0)  # rows of one optimiser step, over all processes
+    micro_batch_size: int = Field(default=8, gt=0)  # rows of one forward pass of one process
+    learning_rate: float = Field(default=1e-3, gt=0)
+    min_learning_rate: float = Field(default=0.0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    decay_steps: int | None = Field(default=None, gt=0)  # step at which min_learning_rate is reached; None: the last
+    weight_decay: float = Field(default=0.01, ge=0)  # not on LayerNorm and biases
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.98, ge=0, lt=1)
+    adam_eps: float = Field(default=1e-6, gt=0)
+    clip: float = Field(default=1.0, ge=0)  # of the global gradient norm; 0 is off
+    seed: int = Field(default=1234, ge=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    tensor_parallel: int = Field(default=1, gt=0)
+    pipeline_parallel: int = Field(default=1, gt=0)
+    distributed_optimizer: bool = False  # splits the optimiser's state over the data-parallel processes
+    save_interval: int = Field(default=1000, gt=0)  # steps between checkpoints; the last step is always saved
+    keep_checkpoints: int = Field(default=2, gt=0)  # older ones are removed
+
+    @model_validator(mode="after")
+    def _check_shared(self) -> Self:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate {self.min_learning_rate} is above learning_rate {self.learning_rate}; lower it"
+            )
+        if self.decay_steps is not None and self.decay_steps <= self.warmup_steps:
+            raise ValueError(f"decay_steps {self.decay_steps} must be above warmup_steps {self.warmup_steps}")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result: a run continues, and counts as done, while these stay the same."""
+        return self.model_dump(exclude=_WHEREABOUTS)
+
+    def whereabouts(self) -> dict[str, Any]:
+        """The other fields, kept in the manifest as facts."""
+        return self.model_dump(include=_WHEREABOUTS)
+
+
+class BlankConfig(Section):
+    """How blanks are cut (paper §3.1; shares and lengths from the authors' code, the paper is silent on them)."""
+
+    token_blanks: float = Field(default=0.5, ge=0)  # probabilities of the three modes; they sum to 1
+    sentence_blanks: float = Field(default=0.3, ge=0)
+    generation: float = Field(default=0.2, ge=0)
+    blank_share: float = Field(default=0.15, gt=0, lt=1)  # of the tokens, in the first two modes
+    mean_span: float = Field(default=3.0, gt=0)  # of the Poisson distribution of token blanks' lengths
+    max_span: int = Field(default=39, gt=0)
+    min_generation: float = Field(default=0.25, gt=0, lt=1)  # least share of a sample to be generated
+
+    @model_validator(mode="after")
+    def _check_modes(self) -> Self:
+        total = self.token_blanks + self.sentence_blanks + self.generation
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"token_blanks + sentence_blanks + generation is {total:.6f}, must be 1")
+        return self
+
+
+class PretrainConfig(TrainingConfig):
+    """The `[pretrain]` section."""
+
+    steps: int = Field(default=300, gt=0)
+    isolate_documents: bool = False  # True: documents that share a row do not see each other (authors: they do)
+    blanks: BlankConfig = BlankConfig()
+
+
+class FinetuneConfig(TrainingConfig):
+    """The `[finetune]` section. `steps`, where given, wins over `epochs`.
+
+    Lengths include the special tokens: `source_length` [CLS] and the mask, `target_length` the start or end token.
+    """
+
+    learning_rate: float = Field(default=5e-4, gt=0)
+    global_batch_size: int = Field(default=16, gt=0)
+    epochs: float = Field(default=10.0, gt=0)
+    steps: int | None = Field(default=None, gt=0)
+    source_length: int = Field(default=608, gt=4)
+    target_length: int = Field(default=160, gt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    fixed_length: bool = False  # True: every row is source_length + target_length long, else as long as the batch needs

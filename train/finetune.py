@@ -1,0 +1,167 @@
+"""Fine-tuning: a checkpoint and prompted examples become a checkpoint (paper §3.3)."""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.config import RunConfig
+from core.errors import MGLMError
+from core.examples import EXAMPLES, Example, read_examples
+from core.log import get_logger
+from core.manifest import hash_of, read_manifest
+from model.checkpoint_meta import read_meta
+from model.config import ModelConfig
+from tokenizer.encoding import Tokenizer
+from train.batches import FinetuneBatches
+from train.checkpoints import resolve_init
+from train.config import FinetuneConfig
+from train.job import Job, check_layout, check_schedule
+from train.launch import is_worker, launch, processes, work
+
+TRAIN_FILE = "train.jsonl"
+# The shape comes from the checkpoint; these of [model] may differ, because no weight depends on them.
+FREE_OF_WEIGHTS = ("hidden_dropout", "attention_dropout")
+
+
+def finetune(
+    *,
+    config: Path | None,
+    overrides: Sequence[str],
+    init: Path,
+    examples: Path,
+    output: Path,
+    task: str | None = None,
+    nproc: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Checks everything, then fine-tunes in `nproc` processes; under torchrun, this process trains.
+
+    Raises:
+        MGLMError: anything that does not fit, before a worker starts.
+        SystemExit: stopped by a signal, the state saved (128 + signal).
+    """
+    log, started = get_logger("train"), time.monotonic()
+    run_config = RunConfig(config, overrides)
+
+    def prepare(world_size: int | None) -> Job:
+        return prepare_finetune(run_config, init, examples, output, task, world_size, nproc)
+
+    if is_worker():
+        work(prepare, overwrite=overwrite)
+        return
+    job = prepare(None)
+    if job.claim(overwrite=overwrite).done:
+        log.info("finetune: already made in %s", output)
+        return
+    arguments = ["train", "finetune", "--init", str(init), "--examples", str(examples), "--output", str(output)]
+    if task is not None:
+        arguments += ["--task", task]
+    if config is not None:
+        arguments += ["--config", str(config)]
+    for override in overrides:
+        arguments += ["--set", override]
+    launch(arguments, job.world_size)
+    log.info(
+        "finetune: %d steps of %d examples in %.0f s → %s",
+        job.steps,
+        job.config.global_batch_size,
+        time.monotonic() - started,
+        output,
+    )
+
+
+def prepare_finetune(
+    run_config: RunConfig,
+    init: Path,
+    examples_path: Path,
+    output: Path,
+    task: str | None,
+    world_size: int | None,
+    nproc: int | None = None,
+) -> Job:
+    """Checks configuration, inputs and layout; `world_size` None: as `nproc` will make it.
+
+    The model's shape is the checkpoint's; of [model] only dropout counts here.
+
+    Raises:
+        MGLMError: the first thing that does not fit.
+    """
+    config = run_config.section("finetune", FinetuneConfig)
+    step_directory, tokenizer_directory = resolve_init(init)
+    meta = read_meta(step_directory)
+    model = _model_of(run_config, meta["model"])
+    tokenizer = Tokenizer.load(tokenizer_directory)
+    if tokenizer.sha256 != meta["tokenizer_sha256"]:
+        raise MGLMError(
+            f"tokenizer {tokenizer_directory}",
+            found="another tokenizer",
+            expected=f"the one {step_directory.name} was trained with",
+            action="give the directory that mglm train pretrain made",
+        )
+    _check_lengths(config, model)
+    examples_manifest = read_manifest(examples_path, EXAMPLES)
+    examples = load_examples(examples_path / TRAIN_FILE, task)
+    steps = config.steps or max(1, math.ceil(config.epochs * len(examples) / config.global_batch_size))
+    check_schedule("finetune", config, steps)
+    if world_size is None:
+        world_size = processes(nproc, config.tensor_parallel * config.pipeline_parallel)
+    check_layout("finetune", config, model, tokenizer.vocab_size, world_size)
+    init_hash = hash_of({**meta, "directory": step_directory.name})
+    return Job(
+        name="fine-tuning",
+        output=output,
+        identity={"finetune": config.identity(), "model": model.model_dump(), "task": task, "steps": steps},
+        inputs={
+            "init": init_hash,
+            "examples": examples_manifest.content_hash(),
+        },
+        config=config,
+        model=model,
+        tokenizer=tokenizer,
+        steps=steps,
+        world_size=world_size,
+        make_batches=lambda: FinetuneBatches(examples, tokenizer, config),
+        label_smoothing=config.label_smoothing,
+        init=step_directory,
+    )
+
+
+def load_examples(path: Path, task: str | None) -> list[Example]:
+    """The training examples, of one task where that is named.
+
+    Raises:
+        MGLMError: no file, no example, or none of that task.
+    """
+    if not path.is_file():
+        raise MGLMError(f"{path}", found="no such file", expected="training examples", action="run mglm eval prepare")
+    every = list(read_examples(path))
+    chosen = [example for example in every if task is None or example.task == task]
+    if not chosen:
+        tasks = sorted({example.task for example in every})
+        raise MGLMError(
+            f"{path}",
+            found=f"{len(every)} examples" + (f" of {', '.join(tasks)}" if tasks else ""),
+            expected="at least one" + (f" of {task}" if task else ""),
+            action="prepare examples of this task, or name another --task" if task else "prepare some first",
+        )
+    return chosen
+
+
+def _model_of(run_config: RunConfig, trained: dict[str, object]) -> ModelConfig:
+    """The checkpoint's model, with the dropout that [model] writes out, if any."""
+    written = run_config.tables.get("model", {})
+    wanted = run_config.section("model", ModelConfig)
+    changes = {name: getattr(wanted, name) for name in FREE_OF_WEIGHTS if name in written}
+    return ModelConfig.model_validate({**trained, **changes})
+
+
+def _check_lengths(config: FinetuneConfig, model: ModelConfig) -> None:
+    for name, length in (("source_length", config.source_length), ("target_length", config.target_length + 1)):
+        if length > model.max_positions:
+            raise MGLMError(
+                f"finetune.{name}",
+                found=str(getattr(config, name)),
+                expected=f"at most {model.max_positions - (name == 'target_length')}, the model's positions",
+                action=f"lower finetune.{name}",
+            )

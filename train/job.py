@@ -1,0 +1,88 @@
+"""What the training loop is given: one description for pretraining and fine-tuning. Light: imports no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import MGLMError
+from core.manifest import Stage, open_stage
+from model.checkpoint_meta import CHECKPOINT
+from model.config import ModelConfig
+from model.topology import Topology
+from tokenizer.encoding import Tokenizer
+from train.batches import Batches
+from train.config import TrainingConfig
+
+CHECKPOINTS = "checkpoints"
+TOKENIZER = "tokenizer"
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked training run. The batches are made late: a finished stage need not open its data."""
+
+    name: str  # for progress and messages: pretraining | fine-tuning
+    output: Path
+    identity: dict[str, Any]  # what of the configuration decides the result, for the manifest
+    inputs: dict[str, str]
+    config: TrainingConfig
+    model: ModelConfig
+    tokenizer: Tokenizer
+    steps: int
+    world_size: int  # processes
+    make_batches: Callable[[], Batches]
+    label_smoothing: float = 0.0
+    init: Path | None = None  # step directory whose weights the run begins with
+
+    @property
+    def topology(self) -> Topology:
+        return topology_of(self.config)
+
+    def claim(self, *, overwrite: bool) -> Stage:
+        """Opens the output as this work's stage; it stays locked as long as the stage is held. One process may."""
+        return open_stage(self.output, schema=CHECKPOINT, config=self.identity, inputs=self.inputs, overwrite=overwrite)
+
+
+def topology_of(config: TrainingConfig) -> Topology:
+    return Topology(tensor=config.tensor_parallel, pipeline=config.pipeline_parallel)
+
+
+def check_layout(section: str, config: TrainingConfig, model: ModelConfig, vocab_size: int, world_size: int) -> None:
+    """Whether model and batch can be split over `world_size` processes.
+
+    Raises:
+        MGLMError: names the numbers that do not divide.
+    """
+    data_size = topology_of(config).check(model, vocab_size, world_size)
+    micro = config.micro_batch_size
+    rows = micro * data_size
+    if config.global_batch_size % rows:
+        raise MGLMError(
+            f"{section}.global_batch_size",
+            found=str(config.global_batch_size),
+            expected=f"a multiple of micro_batch_size {micro} × {data_size} data-parallel processes = {rows}",
+            action=f"change {section}.global_batch_size, {section}.micro_batch_size or --nproc",
+        )
+
+
+def check_schedule(section: str, config: TrainingConfig, steps: int) -> None:
+    """Whether the warm-up ends before the learning rate has decayed, once the number of steps is known."""
+    decay_steps = config.decay_steps or steps
+    if config.warmup_steps >= decay_steps:
+        raise MGLMError(
+            f"{section}.warmup_steps",
+            found=str(config.warmup_steps),
+            expected=f"less than the {decay_steps} steps of the schedule",
+            action=f"lower {section}.warmup_steps",
+        )
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """What the manifest of a finished run says beyond its configuration."""
+    return {
+        "parameters": job.model.parameters(job.tokenizer.vocab_size),
+        "steps": job.steps,
+        **job.config.whereabouts(),
+    }

@@ -1,0 +1,223 @@
+"""Starting the worker processes of one machine, and turning what happens to them into one line and an exit status.
+
+Started plainly, `mglm train` checks everything and then starts its workers here, with torch's elastic launcher, the one
+under torchrun. Started by torchrun itself (on a cluster), each process is a worker at once.
+
+Exit status: 0 trained to the end (or done before), 2 a mistake or a failed worker, 128 + signal after SIGTERM or
+SIGINT, the state saved.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import MGLMError
+from core.log import get_logger
+from train.job import Job, summary
+from train.signals import STOP_SIGNALS
+
+_OURS = "MGLM_LAUNCHED"  # set for workers started here: they leave the telling of errors to their parent
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_SAVE_TIMEOUT_S = 600  # how long workers may take to save after a signal before they are killed
+
+
+def is_worker() -> bool:
+    """Whether this process is one of torchrun's or ours."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def gpus() -> int:
+    """Number of CUDA devices of this machine."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def processes(nproc: int | None, split: int) -> int:
+    """Number of workers: as given, else one per GPU, else as many as the model is split over.
+
+    Raises:
+        MGLMError: more than there are GPUs, where there are any, or less than one.
+    """
+    available = gpus()
+    if nproc is None:
+        return available or split
+    if nproc < 1 or (available and nproc > available):
+        raise MGLMError(
+            f"--nproc {nproc}",
+            expected=f"1 to {available}, the GPUs of this machine" if available else "at least 1",
+            action="use torchrun on each machine for more",
+        )
+    return nproc
+
+
+def launch(arguments: Sequence[str], nproc: int) -> None:
+    """Runs `python -m mglm ARGUMENTS` in `nproc` workers on this machine and waits for them.
+
+    Raises:
+        MGLMError: a worker failed; its own message is in the line.
+        SystemExit: the workers saved and stopped after a signal; the status is 128 + the signal.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # failures are told below, in one line
+    with tempfile.TemporaryDirectory(prefix="mglm-workers-") as logs, _environment(nproc), _handlers_kept():
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=nproc,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0",  # a free port; torchrun --standalone asks for a host name that resolves
+            local_addr="127.0.0.1",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=logs),
+            signals_to_handle="SIGTERM,SIGINT",
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "mglm", *arguments)
+        except SignalException as stopped:
+            _stop(int(stopped.sigval))
+        except ChildFailedError as failed:
+            rank, failure = failed.get_first_failure()
+            if failure.exitcode - 128 in STOP_SIGNALS:  # the workers got the signal and we did not
+                _stop(failure.exitcode - 128)
+            raise _explain(rank, failure) from None
+
+
+def work(prepare: Callable[[int], Job], *, overwrite: bool) -> None:
+    """The life of a worker: check, join the others, train, leave.
+
+    `prepare(world_size)` checks everything. The first process does it, and claims the output, before it meets the
+    others, so that a mistake is told once; they wait for it and then do the same.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    errors = get_error_handler()
+    errors.initialize()
+    try:
+        stopped_by = _work(prepare, overwrite)
+    except MGLMError as error:
+        errors.record_exception(error)
+        if _OURS in os.environ:
+            _leave(2)
+        raise
+    except Exception as error:
+        errors.record_exception(error)
+        raise
+    if stopped_by:
+        _leave(128 + stopped_by)
+
+
+def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
+    """Trains, or finds the work done; returns the signal that stopped it, 0 otherwise."""
+    if _OURS in os.environ:
+        _end_with_parent()
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    job = prepare(world_size) if rank == 0 else None
+    stage = job.claim(overwrite=overwrite) if job is not None else None
+    _quieten()
+    import torch
+    import torch.distributed as dist
+
+    from model.cpu import cpu_runtime
+    from model.parallel import Topology, initialize, shut_down
+    from train.loop import run
+
+    with cpu_runtime():
+        initialize(Topology(), 0)  # waits for all
+        done = torch.tensor(int(stage is not None and stage.done), device=torch.cuda.current_device())
+        dist.broadcast(done, src=0)
+        stopped_by = 0
+        if not done:
+            job = job or prepare(world_size)
+            initialize(job.topology, job.config.seed)
+            stopped_by = run(job)
+        shut_down()
+    if stage is not None and job is not None and not stage.done and not stopped_by:
+        stage.finish(facts=summary(job))
+    return stopped_by
+
+
+def _end_with_parent() -> None:
+    """Has Linux send SIGTERM when the launcher dies, however it dies, so that no worker trains on unseen."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
+def _quieten() -> None:
+    """megatron-core and torch warn of their own deprecations at every import; nothing a user could act on."""
+    warnings.filterwarnings("ignore")
+    for name in ("megatron", "torch", "root"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _leave(status: int) -> None:
+    """Ends this worker with a status that is no error of Python's."""
+    sys.stderr.flush()
+    raise SystemExit(status)
+
+
+def _stop(number: int) -> None:
+    name = signal.Signals(number).name
+    get_logger("train").info("stopped by %s after saving: run the same command again to continue", name)
+    raise SystemExit(128 + number)
+
+
+def _explain(rank: int, failure: Any) -> MGLMError:
+    """One line from a failed worker: its own words when it is a user's mistake, else what ended it."""
+    message = failure.message
+    text = message.get("message", "") if isinstance(message, dict) else str(message)
+    kind, _, words = text.partition(": ")
+    if kind == MGLMError.__name__:
+        return MGLMError(words)
+    if failure.exitcode < 0:
+        found = f"killed by {signal.Signals(-failure.exitcode).name}"
+        hint = "if memory ran out, lower micro_batch_size; run the same command again to continue"
+        return MGLMError(f"training process {rank}", found=found, action=hint)
+    return MGLMError(
+        f"training process {rank}",
+        found=text.splitlines()[-1] if text else f"exit status {failure.exitcode}",
+        action="its own report stands above; run the same command again to continue",
+    )
+
+
+@contextlib.contextmanager
+def _environment(nproc: int) -> Iterator[None]:
+    """What workers inherit: cores shared between them, gloo on the loopback, our mark; values set by the user win."""
+    threads = max(1, len(os.sched_getaffinity(0)) // nproc)
+    wanted = {"OMP_NUM_THREADS": str(threads), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(_SAVE_TIMEOUT_S)}
+    if not gpus():
+        wanted["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo looks up the host's name, which need not resolve
+    root = str(Path(__file__).resolve().parents[1])
+    former = dict(os.environ)
+    try:
+        for key, value in wanted.items():
+            os.environ.setdefault(key, value)
+        os.environ[_OURS] = "1"
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [former.get("PYTHONPATH")])])
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(former)
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Puts back the signal handlers that the launcher replaces."""
+    former = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
