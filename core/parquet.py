@@ -11,8 +11,9 @@ from core.manifest import Stage
 def publish(stage: Stage, name: str) -> dict[str, int]:
     """Moves `stage.work/name` to `stage.output/name`; returns rows by path relative to the stage directory.
 
-    Spark's file names hold random parts; ours are `part-NNNNN.parquet` in each partition, in Spark's order, so that two
-    runs of the same work have the same manifest. Files of a run killed on the way here are replaced.
+    Spark's file names hold random parts; ours are `part-NNNNN.parquet` in each partition, in Spark's order. The rows of
+    two runs are equal, their bytes need not be: parquet-mr lists a column's encodings in the order of Java's object
+    hashes, another in each JVM. Files of a run killed on the way here are replaced.
     """
     source, target = stage.work / name, stage.output / name
     shutil.rmtree(target, ignore_errors=True)

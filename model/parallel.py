@@ -161,7 +161,7 @@ def unwrap(chunk: Any) -> GLMModel:
 
 
 def _leave(weight: torch.Tensor) -> None:
-    """model.initialisation draws the weights. (`perform_initialization=False` would also lose megatron's split marks.)"""
+    """model.initialisation draws the weights. (`perform_initialization=False` would lose its split marks too.)"""
 
 
 def _tanh_gelu(hidden: torch.Tensor) -> torch.Tensor:

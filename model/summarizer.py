@@ -6,6 +6,7 @@ from typing import Any, Self, overload
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import DynamicCache
 
 from core.errors import MGLMError
 from core.log import get_logger
@@ -74,11 +75,29 @@ class Summarizer:
             [[*ids, self.tokenizer.sop_id] for ids in sources], self.tokenizer.pad_id
         )
         device = self.model.device
+        input_ids_BS, attention_mask_BS = input_ids_BS.to(device), attention_mask_BS.to(device)
+        beams = int(generation.get("num_beams") or self.model.generation_config.num_beams or 1)
+        cache = self._read(input_ids_BS, attention_mask_BS, beams)
         output_BS: Tensor = self.model.generate(
-            input_ids=input_ids_BS.to(device), attention_mask=attention_mask_BS.to(device), **generation
+            input_ids=input_ids_BS, attention_mask=attention_mask_BS, past_key_values=cache, **generation
         )
         spans = output_BS[:, input_ids_BS.shape[1] :].tolist()
         return [[index for index in span if index < self.tokenizer.pieces] for span in spans]
+
+    def _read(self, input_ids_BS: Tensor, attention_mask_BS: Tensor, beams: int) -> DynamicCache:
+        """The cache of all but [sop], read once and shared by the beams, each of which would else read the article."""
+        cache = DynamicCache(config=self.model.config)
+        positions_B2S, context_length_B = self.model.geometry(input_ids_BS, attention_mask_BS)
+        self.model(
+            input_ids_BS[:, :-1],
+            attention_mask_BS[:, :-1],
+            positions_B2S[:, :, :-1],
+            context_length_B,
+            past_key_values=cache,
+            logits_to_keep=1,
+        )
+        cache.batch_repeat_interleave(beams)
+        return cache
 
     def _encode(self, text: str, target: str, limit: int, name: str) -> list[int]:
         if not text.strip():

@@ -21,7 +21,8 @@ from model.weights import authors_to_hf
 from tokenizer.encoding import Tokenizer
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "glm_tiny"
-WORDS = "the river rises in spring and bridges hold while people walk over them to see water grass 河水 上涨 。".split()
+SENTENCE = "the river rises in spring and bridges hold while people walk over them to see water grass 河水 上涨 。"
+WORDS = SENTENCE.split()
 
 
 @pytest.fixture

@@ -25,10 +25,10 @@ LAYOUTS = {
 def train_layouts(directory: Path) -> None:
     """What each of the two processes does."""
     import torch.distributed as dist
-    from tests.model.tiny_training import PLAIN, TinyTraining
 
     from model.checkpoint import save_checkpoint
     from model.parallel import initialize, shut_down
+    from tests.model.tiny_training import PLAIN, TinyTraining
 
     results: dict[str, Any] = {}
     for name, (topology, distributed_optimizer) in LAYOUTS.items():

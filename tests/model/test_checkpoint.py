@@ -1,28 +1,34 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from tests.model.tiny_training import PLAIN, VOCAB_SIZE, WITH_DROPOUT, TinyTraining
 
 from core.errors import MGLMError
 from model.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from model.checkpoint_meta import locate_checkpoint
 from model.config import ModelConfig
-from model.parallel import build_chunks
+from model.parallel import Precision, build_chunks
 from model.topology import Topology
+from tests.model.tiny_training import PLAIN, VOCAB_SIZE, WITH_DROPOUT, TinyTraining
 
 pytestmark = pytest.mark.usefixtures("megatron_world")
 
 
-@pytest.mark.parametrize("distributed_optimizer", [True, False])
-def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, distributed_optimizer: bool) -> None:
-    whole = TinyTraining(WITH_DROPOUT, Topology(), distributed_optimizer=distributed_optimizer)
+@pytest.mark.parametrize(
+    ("distributed_optimizer", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16"), (False, "bf16")]
+)
+def test_a_resumed_run_equals_the_uninterrupted_one(
+    tmp_path: Path, distributed_optimizer: bool, precision: Precision
+) -> None:
+    settings: Any = {"distributed_optimizer": distributed_optimizer, "precision": precision}
+    whole = TinyTraining(WITH_DROPOUT, Topology(), **settings)
     whole.train(0, 3)
     save_checkpoint(tmp_path, whole.chunks, whole.optimizer, whole.scheduler, {**whole.meta(3), "cursor": [1, 2]})
     wanted = whole.train(3, 8)
 
-    resumed = TinyTraining(WITH_DROPOUT, Topology(), distributed_optimizer=distributed_optimizer, seed=8)
+    resumed = TinyTraining(WITH_DROPOUT, Topology(), **settings, seed=8)
     resumed.seed = whole.seed
     found = latest_checkpoint(tmp_path)
     assert found == tmp_path / "step-00000003"

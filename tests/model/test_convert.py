@@ -83,7 +83,9 @@ def test_transformers_loads_it_by_itself_and_generates(
     assert generated.shape[1] <= ids.shape[1] + 5
 
 
-def test_the_twin_computes_what_the_megatron_model_computes(export: Path, pretrained: Path, tokenizer: Tokenizer) -> None:
+def test_the_twin_computes_what_the_megatron_model_computes(
+    export: Path, pretrained: Path, tokenizer: Tokenizer
+) -> None:
     from model.checkpoint import latest_checkpoint, load_checkpoint
     from model.parallel import build_stage, initialize, shut_down
     from model.topology import Topology

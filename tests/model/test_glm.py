@@ -55,7 +55,9 @@ def test_gradients_are_those_of_the_authors(reference: Any) -> None:
             continue
         stage.zero_grad()
         stage(*inputs(case), labels_BS=case["labels"]).mean().backward()
-        found = megatron_to_hf({name: p.grad for name, p in stage.named_parameters()}, reference.model.num_attention_heads)
+        found = megatron_to_hf(
+            {name: p.grad for name, p in stage.named_parameters()}, reference.model.num_attention_heads
+        )
         for name, gradient in authors_to_hf(wanted).items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.model.layouts_worker import LAYOUTS, SAVED_AT, STEPS
-from tests.model.tiny_training import PLAIN, VOCAB_SIZE, TinyTraining
 
 from model.checkpoint import load_checkpoint
 from model.describe import parameters_of_stage
 from model.topology import Topology
+from tests.model.layouts_worker import LAYOUTS, SAVED_AT, STEPS
+from tests.model.tiny_training import PLAIN, VOCAB_SIZE, TinyTraining
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]

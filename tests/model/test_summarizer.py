@@ -8,7 +8,7 @@ import torch
 from core.errors import MGLMError
 from model.hf.configuration_mglm import MGLMConfig
 from model.hf.modeling_mglm import GLMForConditionalGeneration
-from model.summarizer import Summarizer
+from model.summarizer import Summarizer, left_padded
 from tokenizer.encoding import Tokenizer
 
 QUICK: dict[str, Any] = {"num_beams": 2, "max_new_tokens": 8, "renormalize_logits": True, "no_repeat_ngram_size": 3}
@@ -41,14 +41,26 @@ def test_a_batch_gives_what_each_text_gives_alone(summarizer: Summarizer, texts:
     assert any(together)
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_reading_the_article_once_for_all_beams_changes_nothing(
+    summarizer: Summarizer, tokenizer: Tokenizer, texts: list[str], beams: int
+) -> None:
+    sources = [[tokenizer.cls_id, *tokenizer.encode(text), tokenizer.smask_id] for text in texts]
+    ids, mask = left_padded([[*source, tokenizer.sop_id] for source in sources], tokenizer.pad_id)
+    settings = {**QUICK, "num_beams": beams}
+    spans = summarizer.model.generate(input_ids=ids, attention_mask=mask, **settings)[:, ids.shape[1] :].tolist()
+    wanted = [[index for index in span if index < tokenizer.pieces] for span in spans]
+    assert summarizer.generate(sources, **settings) == wanted
+
+
 def test_the_target_language_and_the_text_matter(summarizer: Summarizer, texts: list[str]) -> None:
     assert summarizer.summarize(texts[1], target="zh", **QUICK) != summarizer.summarize(texts[1], target="en", **QUICK)
 
 
 def test_a_long_article_is_cut_and_the_log_says_so(
-    summarizer: Summarizer, texts: list[str], caplog: pytest.LogCaptureFixture
+    summarizer: Summarizer, texts: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logging.getLogger("mglm").propagate = True
+    monkeypatch.setattr(logging.getLogger("mglm"), "propagate", True)
     with caplog.at_level(logging.WARNING, logger="mglm"):
         cut = summarizer.summarize(" ".join(texts * 5), target="en", **QUICK)
     assert isinstance(cut, str)

@@ -9,7 +9,7 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from model.config import ModelConfig
 from model.optimizer import build_optimizer, build_scheduler
-from model.parallel import build_chunks, seed_step
+from model.parallel import Precision, build_chunks, seed_step
 from model.topology import Topology
 
 VOCAB_SIZE = 256
@@ -25,18 +25,24 @@ WITH_DROPOUT = PLAIN.model_copy(update={"hidden_dropout": 0.1, "attention_dropou
 class TinyTraining:
     """A model with optimizer and schedule on the current process group; `train` continues at any step."""
 
-    def __init__(self, model: ModelConfig, topology: Topology, *, distributed_optimizer: bool, seed: int = 7) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        topology: Topology,
+        *,
+        distributed_optimizer: bool,
+        seed: int = 7,
+        precision: Precision = "fp32",
+    ) -> None:
         self.model, self.seed = model, seed
         self.gradient_norms: list[float] = []
         self.chunks = build_chunks(
-            model, VOCAB_SIZE, topology, seed=seed, distributed_optimizer=distributed_optimizer
+            model, VOCAB_SIZE, topology, seed=seed, precision=precision, distributed_optimizer=distributed_optimizer
         )
         self.optimizer = build_optimizer(
-            self.chunks, learning_rate=5e-3, distributed_optimizer=distributed_optimizer
+            self.chunks, learning_rate=5e-3, precision=precision, distributed_optimizer=distributed_optimizer
         )
-        self.scheduler = build_scheduler(
-            self.optimizer, learning_rate=5e-3, min_learning_rate=1e-3, warmup=1, decay=20
-        )
+        self.scheduler = build_scheduler(self.optimizer, learning_rate=5e-3, min_learning_rate=1e-3, warmup=1, decay=20)
 
     def train(self, first: int, last: int) -> list[float]:
         """Mean losses per target of steps first … last − 1, the same on every rank."""
