@@ -3,8 +3,8 @@
     python -m benchmarks.demo_stages [--input FILE] [--limit-s 480]
 
 Runs the demo afresh in a temporary directory, then once more to show what a finished run costs, and writes
-`benchmarks/results/demo_<name>.json` and the same as a Markdown table. Memory is the proportional set size of the stage's
-process tree: a page that processes share counts once.
+`benchmarks/results/demo_<name>.json` and the same as a Markdown table. Memory is the proportional set size of
+the stage's process tree: a page that processes share counts once.
 """
 
 import argparse
@@ -67,7 +67,8 @@ def timed(command: list[str]) -> float:
 def machine() -> str:
     """What the figures were measured on, in words."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return f"{os.cpu_count()} cores, {memory_bytes / 1024**3:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, {memory_bytes / 1024**3:.0f} GiB, {platform.system()}, Python {python}"
 
 
 def markdown(result: dict[str, Any]) -> str:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 JAVA_VERSIONS = (17,)
 
 
+LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
+
+
 class SparkConfig(Section):
     """How Spark runs where no spark-submit says so. Under spark-submit its own settings win."""
 
@@ -28,12 +31,14 @@ class SparkConfig(Section):
     driver_memory: str = "2g"
     shuffle_partitions: int = 8
     partitions_per_core: int = 2
+    java_options: str = ""  # more for the driver's JVM, e.g. "-XX:TieredStopAtLevel=1" where jobs are short
 
 
 @contextmanager
 def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
     """A session with Arrow on and its output quiet; stopped at the end unless spark-submit or a caller made it."""
-    if shutil.which("spark-submit") is None or "SPARK_ENV_LOADED" not in os.environ:
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # a JVM started this Python: spark-submit, on any cluster
+    if not submitted:
         os.environ["JAVA_HOME"] = str(java_home())
     try:
         from pyspark.sql import SparkSession
@@ -47,8 +52,10 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", str(config.shuffle_partitions))
         .config("spark.sql.parquet.compression.codec", "zstd")
+        # A hundred language folders are listed by the driver; a job of a hundred tasks costs seconds.
+        .config("spark.sql.sources.parallelPartitionDiscovery.threshold", "256")
     )
-    if "SPARK_ENV_LOADED" not in os.environ:
+    if not submitted:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # a laptop's host name need not resolve
         builder = (
             builder.master(config.master)
@@ -56,6 +63,9 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
             .config("spark.driver.bindAddress", "127.0.0.1")
+            .config(
+                "spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile=file:{LOG_SETTINGS} {config.java_options}"
+            )
         )
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")

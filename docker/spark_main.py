@@ -1,4 +1,4 @@
-"""The one entry for a cluster: `spark-submit docker/spark_main.py corpus build --input …` takes the same verbs as `mglm`."""
+"""The one entry for a cluster: `spark-submit docker/spark_main.py corpus build …` takes the same verbs as `mglm`."""
 
 from mglm.cli import main
 

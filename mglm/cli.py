@@ -1,5 +1,6 @@
 """The front door: `mglm STAGE VERB`. Stages' command modules are light; heavy libraries load when a verb runs."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -29,6 +30,7 @@ app.command()(summarize)
 @app.callback()
 def front_door(verbose: Annotated[bool, typer.Option("--verbose", help="Log more of what happens.")] = False) -> None:
     """Make a multilingual GLM of your own: crawl, balance, tokenize, pretrain, fine-tune, evaluate, summarise."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # for loading weights; our own steps have theirs
     set_up_logging(verbose=verbose)
 
 

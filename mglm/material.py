@@ -63,7 +63,8 @@ def stage_rows(run: Path, stages: Sequence[DemoStage]) -> list[StageRow]:
         manifest = stage.manifest()
         seconds = float(timing.get("wall_s", manifest.made["wall_s"]))
         command = str(timing.get("command", "mglm " + " ".join(stage.arguments)))
-        rows.append(StageRow(stage.name, command, stage.describe(manifest), seconds, size_bytes))
+        peak_bytes = timing.get("peak_bytes")
+        rows.append(StageRow(stage.name, command, stage.describe(manifest), seconds, size_bytes, peak_bytes))
     return rows
 
 
@@ -140,4 +141,5 @@ def unseen_article(model: Path) -> UnseenArticle:
 
     article = UNSEEN.read_text("utf-8")
     summarizer = Summarizer.from_pretrained(model)
-    return UnseenArticle(article, {target: str(summarizer.summarize(article, target=target)) for target in ("en", "zh")})
+    summaries = {target: str(summarizer.summarize(article, target=target)) for target in ("en", "zh")}
+    return UnseenArticle(article, summaries)

@@ -113,11 +113,11 @@ def _export(manifest: Manifest) -> str:
 
 
 def _bits_per_byte(manifest: Manifest) -> str:
-    return f"{manifest.facts['bits_per_byte']:.3f} bits per byte over {manifest.facts['languages']} languages"
+    return f"{manifest.facts['bits_per_byte']:.3f} bits per byte over {len(manifest.counts)} languages"
 
 
 def _examples(manifest: Manifest) -> str:
-    return f"{manifest.facts['train']} examples to learn from, {manifest.facts['heldout']} held out"
+    return f"{_total(manifest, 'train')} examples to learn from, {_total(manifest, 'heldout')} held out"
 
 
 def _predictions(manifest: Manifest) -> str:

