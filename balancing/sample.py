@@ -74,9 +74,9 @@ def weights_of(
 ) -> dict[str, float]:
     """How often each document of a language is to be taken, at most `max_copies`; languages without text have none.
 
-    The shares are the plan's among the languages that have text. The whole is as large as `target_bytes` or as all the
-    text there is, whichever is less; a language at `max_copies` falls short of its share rather than fill it with
-    repetition, and the others do not make up for it.
+    The shares are the plan's among the languages that have text. The whole is as large as `target_bytes`, or as it must
+    be for every document to be in it, whichever is less; a language at `max_copies` falls short of its share rather
+    than fill it with repetition, and the others do not make up for it.
 
     Raises:
         MGLMError: no language of the plan has text.
@@ -89,8 +89,9 @@ def weights_of(
             expected="languages of the plan",
             action="fit the plan on these documents",
         )
-    target = min(target_bytes, sum(available_bytes[code] for code in present))
     total = sum(present.values())
+    whole = max(available_bytes[code] * total / share for code, share in present.items())
+    target = min(target_bytes, whole)
     return {
         code: min(target * share / total / available_bytes[code], max_copies) for code, share in sorted(present.items())
     }

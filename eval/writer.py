@@ -25,6 +25,6 @@ def load_writer(directory: Path, config: EvalConfig) -> Writer:
 
     def write(sources: Sequence[Sequence[Segment]]) -> list[str]:
         ids = [encode_source(summarizer.tokenizer, source, source_tokens).ids for source in sources]
-        return [summarizer.tokenizer.decode(span).strip() for span in summarizer.generate(ids, **generation)]
+        return summarizer.generate_text(ids, **generation)
 
     return write

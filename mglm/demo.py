@@ -18,11 +18,18 @@ from typing import Any
 
 import psutil
 
+from balancing.config import BalancingConfig
 from core.config import RunConfig, Section
 from core.errors import MGLMError
 from core.log import LOG_FILE_VARIABLE
 from core.manifest import MANIFEST_NAME, hash_of, inputs_of_files, write_atomically
+from core.spark import SparkConfig
+from corpus.config import CorpusConfig
+from eval.config import EvalConfig
 from mglm.stages import DemoStage, demo_stages
+from model.config import ModelConfig
+from tokenizer.config import TokenizerConfig
+from train.config import FinetuneConfig, PretrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "examples" / "documents.jsonl"
@@ -38,6 +45,19 @@ class DemoConfig(Section):
     processes: int = 2
 
 
+SECTION_MODELS: dict[str, type[Section]] = {
+    "spark": SparkConfig,
+    "corpus": CorpusConfig,
+    "balancing": BalancingConfig,
+    "tokenizer": TokenizerConfig,
+    "model": ModelConfig,
+    "pretrain": PretrainConfig,
+    "finetune": FinetuneConfig,
+    "eval": EvalConfig,
+    "demo": DemoConfig,
+}
+
+
 def run_demo(inputs: Sequence[Path], output: Path, config: Path | None, overrides: Sequence[str]) -> Path:
     """Walks all stages, writes report.html and returns its path.
 
@@ -47,9 +67,9 @@ def run_demo(inputs: Sequence[Path], output: Path, config: Path | None, override
     Raises:
         MGLMError: an input is missing or empty, or a stage failed; finished stages stay.
     """
-    config = config or ROOT / "configs" / ("own_text.toml" if inputs else "demo.toml")
-    settings = RunConfig(config, overrides).section("demo", DemoConfig)
     sources = [_checked(path) for path in inputs] or [_checked(EMBEDDED)]
+    config = config or ROOT / "configs" / ("own_text.toml" if inputs else "demo.toml")
+    settings = _checked_config(config, overrides)
     stages = demo_stages(sources, [EMBEDDED], output, config, overrides, settings.processes)
     identity = hash_of([config.read_text("utf-8"), list(overrides), inputs_of_files([*sources, EMBEDDED])])
     report = output / REPORT_NAME
@@ -79,6 +99,14 @@ def read_timings(run: Path) -> dict[str, dict[str, Any]]:
     path = run / TIMINGS_NAME
     timings: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return timings
+
+
+def _checked_config(config: Path, overrides: Sequence[str]) -> DemoConfig:
+    """Every section, so that a slip in one of the last stages does not show after minutes."""
+    run = RunConfig(config, overrides)
+    for name, model in SECTION_MODELS.items():
+        run.section(name, model)
+    return run.section("demo", DemoConfig)
 
 
 def _checked(path: Path) -> Path:

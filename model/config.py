@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from core.config import Section
 
-# `large` is the model of the paper (section 3.4.1); the others are its shape on smaller machines.
+# `large` is the model of the paper (section 3); the others are its shape on smaller machines.
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"num_layers": 4, "hidden_size": 128, "num_attention_heads": 4},
     "small": {"num_layers": 8, "hidden_size": 512, "num_attention_heads": 8},

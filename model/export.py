@@ -43,8 +43,10 @@ def write_export(output: Path, loaded: LoadedModel) -> int:
     twin.load_state_dict({**loaded.weights, **head}, assign=True)
     twin.tie_weights()
     twin.config.dtype = head["lm_head.weight"].dtype
+    # Beyond the targets it was fine-tuned on, a model has never seen a position.
+    most = min(GENERATION["max_new_tokens"], loaded.target_length or loaded.model.max_positions - 1)
     twin.generation_config = GenerationConfig(
-        **GENERATION, pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id
+        **{**GENERATION, "max_new_tokens": most}, pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id
     )
     twin.save_pretrained(output, max_shard_size=_SHARD_SIZE)
     for name in ("configuration_mglm.py", "modeling_mglm.py"):

@@ -25,7 +25,8 @@ from tokenizer.encoding import Tokenizer
 class LoadedModel:
     """Weights in Hugging Face names, the shape, the tokenizer, a line on where it is from.
 
-    `source_length` is the longest context it was trained on, in tokens.
+    `source_length` is the longest context it was trained on, in tokens, `target_length` the longest fine-tuning target,
+    None without fine-tuning.
     """
 
     weights: dict[str, Tensor]
@@ -34,6 +35,7 @@ class LoadedModel:
     tokenizer: Tokenizer
     source_length: int
     origin: str
+    target_length: int | None = None
 
 
 def read_megatron(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedModel:
@@ -53,7 +55,8 @@ def read_megatron(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedM
             action="give that tokenizer with --tokenizer",
         )
     model = ModelConfig.model_validate(meta["model"])
-    trained_on = max(model.sequence_length, meta.get("training", {}).get("source_length", 0))
+    training = meta.get("training", {})
+    trained_on = max(model.sequence_length, training.get("source_length", 0))
     origin = f"Trained with mglm to step {meta['step']:,} ({meta['samples']:,} samples)."
     return LoadedModel(
         _load_megatron(step, model, meta),
@@ -62,6 +65,7 @@ def read_megatron(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedM
         found,
         min(trained_on, model.max_positions),
         origin,
+        training.get("target_length"),
     )
 
 
@@ -73,7 +77,15 @@ def read_hf(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedModel:
     config = twin.config
     found = Tokenizer.load(tokenizer or path)
     origin = f"Made from the export {path.name}."
-    return LoadedModel(weights, _model_config(config), config.vocab_size, found, config.source_length, origin)
+    return LoadedModel(
+        weights,
+        _model_config(config),
+        config.vocab_size,
+        found,
+        config.source_length,
+        origin,
+        twin.generation_config.max_new_tokens,
+    )
 
 
 def read_authors(path: Path, tokenizer: Path | None, model: ModelConfig) -> LoadedModel:

@@ -17,6 +17,8 @@ from tokenizer.encoding import Tokenizer
 from tokenizer.inputs import encode_source
 from tokenizer.prompts import summary_source
 
+NO_CHARACTER = "\ufffd"  # what decoding puts for bytes that are not UTF-8
+
 
 class Summarizer:
     """A model with its tokenizer, ready to generate; its generation_config.json gives the defaults."""
@@ -64,9 +66,16 @@ class Summarizer:
         by_length = sorted(range(len(texts)), key=lambda index: len(sources[index]))  # little padding
         for start in range(0, len(by_length), batch_size):
             batch = by_length[start : start + batch_size]
-            for index, ids in zip(batch, self.generate([sources[index] for index in batch], **generation), strict=True):
-                summaries[index] = self.tokenizer.decode(ids).strip()
+            written = self.generate_text([sources[index] for index in batch], **generation)
+            for index, summary in zip(batch, written, strict=True):
+                summaries[index] = summary
         return summaries[0] if isinstance(text, str) else summaries
+
+    def generate_text(self, sources: Sequence[list[int]], **generation: Any) -> list[str]:
+        """The text that follows each source, a list that `encode_source` made. Byte pieces that form no character,
+        which a weak model may write, are left out."""
+        spans = self.generate(sources, **generation)
+        return [self.tokenizer.decode(span).replace(NO_CHARACTER, "").strip() for span in spans]
 
     @torch.inference_mode()
     def generate(self, sources: Sequence[list[int]], **generation: Any) -> list[list[int]]:

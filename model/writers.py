@@ -30,7 +30,7 @@ def write_megatron(output: Path, loaded: LoadedModel) -> int:
                 "model": loaded.model.model_dump(),
                 "vocab_size": loaded.vocab_size,
                 "tokenizer_sha256": loaded.tokenizer.sha256,
-                "training": {"source_length": loaded.source_length},
+                "training": {"source_length": loaded.source_length, "target_length": loaded.target_length},
             }
             save_checkpoint(output / CHECKPOINTS_NAME, [stage], None, None, meta)
         finally:

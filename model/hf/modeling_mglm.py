@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.cache_utils import DynamicCache
-from transformers.generation import LogitsProcessorList, NoRepeatNGramLogitsProcessor
+from transformers.generation import LogitsProcessorList, MaxLengthCriteria, NoRepeatNGramLogitsProcessor
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .configuration_mglm import MGLMConfig
@@ -241,3 +241,11 @@ class GLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             else processor
             for processor in processors
         )
+
+    def _get_stopping_criteria(self, *arguments: Any, **others: Any) -> Any:
+        criteria = super()._get_stopping_criteria(*arguments, **others)
+        for criterion in criteria:
+            if isinstance(criterion, MaxLengthCriteria):
+                # It would warn of too long a text, but a span's tokens stand at its mask and use up no position.
+                criterion.max_position_embeddings = None
+        return criteria

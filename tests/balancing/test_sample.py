@@ -37,7 +37,8 @@ def test_weights_give_the_shares_and_no_more_than_the_target(
     assert set(weights) == set(present)
     got = {code: weights[code] * available[code] for code in weights}
     assert sum(got.values()) <= target * (1 + 1e-9)
-    assert sum(got.values()) <= sum(available[code] for code in present) * (1 + 1e-9)
+    if sum(got.values()) < target * (1 - 1e-9) and all(weight < 5.0 for weight in weights.values()):
+        assert min(weights.values()) == pytest.approx(1)  # smaller than asked for only when all text is in it
     free = [got[code] / shares[code] for code in got if weights[code] < 5.0]
     assert free == pytest.approx(free[:1] * len(free))
     assert all(weight <= 5.0 for weight in weights.values())
