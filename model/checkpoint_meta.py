@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import MGLMError
-from core.manifest import MADE_BY
+from core.manifest import MADE_BY, MANIFEST_NAME, describe_files, hash_of, read_manifest
 
 CHECKPOINT = "checkpoint/1"
 META_NAME = "meta.json"
@@ -33,11 +33,15 @@ def read_meta(directory: Path) -> dict[str, Any]:
     return meta
 
 
+def complete_checkpoints(root: Path) -> list[Path]:
+    """Complete step directories below `root`, lowest step first."""
+    found = [path for path in root.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name)]
+    return sorted((path for path in found if (path / META_NAME).exists()), key=lambda path: int(path.name[5:]))
+
+
 def latest_checkpoint(root: Path) -> Path | None:
     """The complete checkpoint of the highest step below `root`; None when there is none."""
-    found = [path for path in root.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name)]
-    complete = [path for path in found if (path / META_NAME).exists()]
-    return max(complete, key=lambda path: int(path.name[5:]), default=None)
+    return max(complete_checkpoints(root), key=lambda path: int(path.name[5:]), default=None)
 
 
 def locate_checkpoint(path: Path) -> tuple[Path, Path]:
@@ -55,3 +59,14 @@ def locate_checkpoint(path: Path) -> tuple[Path, Path]:
             action=f"run {MADE_BY[CHECKPOINT]} first",
         )
     return step, step.resolve().parent.parent / TOKENIZER_NAME
+
+
+def checkpoint_hash(path: Path) -> str:
+    """What a stage records as its input when it begins with the checkpoint that PATH means, as in `locate_checkpoint`.
+
+    The manifest's hash where training came to its end, else a hash of the step's files: weights, not only their shape.
+    """
+    if (path / MANIFEST_NAME).exists():
+        return read_manifest(path, CHECKPOINT).content_hash()
+    step, _ = locate_checkpoint(path)
+    return hash_of([entry.model_dump() for entry in describe_files(step, {})])

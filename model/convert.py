@@ -8,8 +8,8 @@ from pathlib import Path
 
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import hash_of, open_stage, read_manifest
-from model.checkpoint_meta import CHECKPOINT, locate_checkpoint, read_meta
+from core.manifest import open_stage, read_manifest
+from model.checkpoint_meta import CHECKPOINT, checkpoint_hash
 from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
 
@@ -60,8 +60,7 @@ def convert(
 def _identity(source: str, path: Path) -> dict[str, str]:
     """What the manifest records as input; needs no model in memory."""
     if source == "megatron":
-        step, _ = locate_checkpoint(path)
-        return {"checkpoint": hash_of({"directory": step.name, **read_meta(step)})}
+        return {"checkpoint": checkpoint_hash(path)}
     if source == "hf":
         return {"export": read_manifest(path, HF).content_hash()}
     if not path.is_file():

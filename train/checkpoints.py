@@ -1,19 +1,11 @@
 """Which checkpoints stay, and which one `--init` means. Light: imports no torch."""
 
-import re
 import shutil
 from pathlib import Path
 
 from core.errors import MGLMError
 from core.manifest import read_manifest
-from model.checkpoint_meta import CHECKPOINT, META_NAME
-from train.job import CHECKPOINTS, TOKENIZER
-
-
-def complete_checkpoints(root: Path) -> list[Path]:
-    """Complete step directories below `root`, lowest step first."""
-    found = [path for path in root.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name)]
-    return sorted((path for path in found if (path / META_NAME).exists()), key=lambda path: int(path.name[5:]))
+from model.checkpoint_meta import CHECKPOINT, META_NAME, complete_checkpoints, locate_checkpoint
 
 
 def remove_old(root: Path, keep: int) -> None:
@@ -31,20 +23,14 @@ def resolve_init(path: Path) -> tuple[Path, Path]:
     Raises:
         MGLMError: neither of these.
     """
-    if (path / META_NAME).exists():
-        step, stage = path, path.parent.parent
-    else:
-        read_manifest(path, CHECKPOINT)
-        stage = path
-        checkpoints = complete_checkpoints(path / CHECKPOINTS)
-        if not checkpoints:
-            raise MGLMError(f"{path / CHECKPOINTS}", found="no checkpoint", expected="a step directory")
-        step = checkpoints[-1]
-    if not (stage / TOKENIZER).is_dir():
+    if not (path / META_NAME).exists():
+        read_manifest(path, CHECKPOINT)  # of a run that came to its end
+    step, tokenizer = locate_checkpoint(path)
+    if not tokenizer.is_dir():
         raise MGLMError(
-            f"{stage}",
+            f"{tokenizer.parent}",
             found="no tokenizer/ beside its checkpoints",
             expected="a directory made by mglm train",
             action="keep step directories where training put them",
         )
-    return step, stage / TOKENIZER
+    return step, tokenizer

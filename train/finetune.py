@@ -9,8 +9,8 @@ from core.config import RunConfig
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, read_examples
 from core.log import get_logger
-from core.manifest import hash_of, read_manifest
-from model.checkpoint_meta import read_meta
+from core.manifest import read_manifest
+from model.checkpoint_meta import checkpoint_hash, read_meta
 from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
 from train.batches import FinetuneBatches
@@ -107,13 +107,12 @@ def prepare_finetune(
     if world_size is None:
         world_size = processes(nproc, config.tensor_parallel * config.pipeline_parallel)
     check_layout("finetune", config, model, tokenizer.vocab_size, world_size)
-    init_hash = hash_of({**meta, "directory": step_directory.name})
     return Job(
         name="fine-tuning",
         output=output,
         identity={"finetune": config.identity(), "model": model.model_dump(), "task": task, "steps": steps},
         inputs={
-            "init": init_hash,
+            "init": checkpoint_hash(init),
             "examples": examples_manifest.content_hash(),
         },
         config=config,

@@ -7,7 +7,7 @@ import torch
 
 from core.errors import MGLMError
 from model.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from model.checkpoint_meta import locate_checkpoint
+from model.checkpoint_meta import checkpoint_hash, locate_checkpoint
 from model.config import ModelConfig
 from model.parallel import Precision, build_chunks
 from model.topology import Topology
@@ -94,3 +94,14 @@ def test_what_is_incomplete_is_not_the_latest(tmp_path: Path) -> None:
     assert json.loads((root / "step-00000010" / "meta.json").read_text("utf-8"))["again"]
     with pytest.raises(MGLMError, match="no complete checkpoint"):
         locate_checkpoint(root)
+
+
+def test_other_weights_are_another_input_however_alike_the_rest(tmp_path: Path) -> None:
+    step = tmp_path / "checkpoints" / "step-00000002"
+    step.mkdir(parents=True)
+    (step / "meta.json").write_text('{"schema": "checkpoint/1", "step": 2}', "utf-8")
+    (step / "__0_0.distcp").write_bytes(b"weights")
+    first = checkpoint_hash(step)
+    assert checkpoint_hash(tmp_path) == first
+    (step / "__0_0.distcp").write_bytes(b"WEIGHTS")
+    assert checkpoint_hash(step) != first

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from train.checkpoints import complete_checkpoints, remove_old
+from model.checkpoint_meta import complete_checkpoints
+from train.checkpoints import remove_old
 
 
 def make(root: Path, *steps: int) -> None:

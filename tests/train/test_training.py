@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.manifest import read_manifest
-from train.checkpoints import complete_checkpoints
+from model.checkpoint_meta import complete_checkpoints
 from train.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
