@@ -86,7 +86,9 @@ def _load(path: Path) -> Any:
     try:
         import fasttext
     except ModuleNotFoundError:
-        raise MGLMError("the fasttext package", found="not installed", action="pip install 'mglm[corpus]'") from None
+        raise MGLMError(
+            "the fasttext package", found="not installed", action="install it: pip install 'mglm[corpus]'"
+        ) from None
     if path.stat().st_size == 0:
         raise MGLMError(f"detector {path}", found="an empty file", expected="a fastText model (.bin or .ftz)")
     try:

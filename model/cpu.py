@@ -107,7 +107,9 @@ def check_version() -> None:
     except importlib.metadata.PackageNotFoundError:
         found = "none"
     if found != MEGATRON_VERSION:
-        raise MGLMError("megatron-core", found=found, expected=MEGATRON_VERSION, action="pip install 'mglm[train]'")
+        raise MGLMError(
+            "megatron-core", found=found, expected=MEGATRON_VERSION, action="install it: pip install 'mglm[train]'"
+        )
 
 
 def _cpu_tracker() -> Any:

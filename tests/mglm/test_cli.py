@@ -96,6 +96,19 @@ def test_a_missing_java_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_machine_without_an_extra_is_told_which_one_to_install() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"  # as where only the corpus extra is installed
+        "sys.argv = ['mglm', 'summarize', '--model', '.', '--to', 'en', 'README.md']\n"
+        "from mglm.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the torch package; found not installed. Install it: pip install 'mglm[train]', or make setup in a checkout\n"
+    )
+
+
 def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path) -> None:
     for name in ("references", "predictions"):
         (tmp_path / name).write_text("the river rose\n", "utf-8")
