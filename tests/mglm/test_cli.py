@@ -104,9 +104,8 @@ def test_a_machine_without_an_extra_is_told_which_one_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
-    assert done.stderr == (
-        "error: the torch package; found not installed. Install it: pip install 'mglm[train]', or make setup in a checkout\n"
-    )
+    assert "error: the torch package; found not installed. Install it: pip install 'mglm[train]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path) -> None:
