@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.manifest import git_revision
+from core.manifest import git_revision, read_manifest
 from mglm.demo import read_timings
 
 RESULTS = Path(__file__).parent / "results"
@@ -35,26 +35,33 @@ def main() -> None:
     parser.add_argument("--of", type=Path, help="output directory of a demo that ran without interruption")
     arguments = parser.parse_args()
     if arguments.of:
-        write(arguments, read_timings(arguments.of), None, None)
+        made = read_manifest(arguments.of / "scores", "scores/1").made  # of the run's end, not of today
+        write(arguments, read_timings(arguments.of), None, None, made["at"], made["git_revision"])
         return
     given = ["--input", str(arguments.input)] if arguments.input else []
     with tempfile.TemporaryDirectory(prefix="mglm-bench-") as folder:
         command = [sys.executable, "-m", "mglm", "demo", *given, "--output", str(Path(folder) / "demo")]
         total_s = timed(command)
         again_s = timed(command)
-        write(arguments, read_timings(Path(folder) / "demo"), total_s, again_s)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write(arguments, read_timings(Path(folder) / "demo"), total_s, again_s, now, git_revision())
 
 
 def write(
-    arguments: argparse.Namespace, timings: dict[str, dict[str, Any]], total_s: float | None, again_s: float | None
+    arguments: argparse.Namespace,
+    timings: dict[str, dict[str, Any]],
+    total_s: float | None,
+    again_s: float | None,
+    at: str,
+    revision: str | None,
 ) -> None:
     """Writes the result as JSON and Markdown. Without `total_s`, the stages' sum stands for it."""
     stages = list(timings.values())
     result = {
         "command": "mglm demo" + (f" --input {arguments.input.name}" if arguments.input else ""),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": at,
         "machine": machine(),
-        "git_revision": git_revision(),
+        "git_revision": revision,
         "total_s": round(total_s or sum(stage["wall_s"] for stage in stages), 1),
         "limit_s": arguments.limit_s,
         "finished_run_again_s": round(again_s, 1) if again_s else None,
