@@ -271,6 +271,17 @@ def git_revision() -> str | None:
         return None
 
 
+def wait_until_free(output: Path, seconds: float) -> None:
+    """Waits, at most so long, for another process to leave a stage directory: a killed one may still be saving."""
+    deadline = time.monotonic() + seconds
+    while output.is_dir() and time.monotonic() < deadline:
+        try:
+            os.close(_lock(output))
+            return
+        except MGLMError:
+            time.sleep(0.2)
+
+
 def _lock(output: Path) -> int:
     """Two processes in one directory would spoil each other's work: the second is refused. Returns the open file."""
     output.mkdir(parents=True, exist_ok=True)

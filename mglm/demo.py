@@ -22,7 +22,8 @@ from balancing.config import BalancingConfig
 from core.config import RunConfig, Section
 from core.errors import MGLMError
 from core.log import LOG_FILE_VARIABLE
-from core.manifest import MANIFEST_NAME, hash_of, inputs_of_files, write_atomically
+from core.manifest import MANIFEST_NAME, hash_of, inputs_of_files, wait_until_free, write_atomically
+from core.processes import end_with_parent
 from core.spark import SparkConfig
 from corpus.config import CorpusConfig
 from eval.config import EvalConfig
@@ -37,6 +38,7 @@ RECORD_NAME = "demo.json"  # what the last complete walk was made of
 TIMINGS_NAME = "timings.json"  # command, seconds and memory of every stage, when it last did work
 REPORT_NAME = "report.html"
 MEMORY_SAMPLE_S = 0.5
+SAVING_S = 30.0
 
 
 class DemoConfig(Section):
@@ -138,6 +140,7 @@ def _walk(stage: DemoStage, number: int, total: int, run: Path) -> None:
     finished_before = (stage.output / MANIFEST_NAME).exists() and stage.manifest().content_hash()
     command = [sys.executable, "-m", "mglm", *stage.arguments]
     log = run / "logs" / f"{number:02}-{stage.output.name}.log"
+    wait_until_free(stage.output, SAVING_S)  # by a run that was killed a moment ago
     started = time.monotonic()
     status, peak_bytes = _run_watched(command, {**os.environ, LOG_FILE_VARIABLE: str(log)})
     wall_s = time.monotonic() - started
@@ -167,7 +170,7 @@ def _run_watched(command: Sequence[str], environment: dict[str, str]) -> tuple[i
 
     Memory is the proportional set size: a page that processes share counts once, divided among them.
     """
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
     peak_bytes = 0
     ended = threading.Event()
 

@@ -8,7 +8,6 @@ SIGINT, the state saved.
 """
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -22,11 +21,11 @@ from typing import Any
 
 from core.errors import MGLMError
 from core.log import get_logger
+from core.processes import end_with_parent
 from train.job import Job, summary
 from train.signals import STOP_SIGNALS
 
 _OURS = "MGLM_LAUNCHED"  # set for workers started here: they leave the telling of errors to their parent
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _SAVE_TIMEOUT_S = 600  # how long workers may take to save after a signal before they are killed
 
 
@@ -123,7 +122,7 @@ def work(prepare: Callable[[int], Job], *, overwrite: bool) -> None:
 def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
     """Trains, or finds the work done; returns the signal that stopped it, 0 otherwise."""
     if _OURS in os.environ:
-        _end_with_parent()
+        end_with_parent()  # no worker trains on unseen
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     job = prepare(world_size) if rank == 0 else None
     stage = job.claim(overwrite=overwrite) if job is not None else None
@@ -148,11 +147,6 @@ def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
     if stage is not None and job is not None and not stage.done and not stopped_by:
         stage.finish(facts=summary(job))
     return stopped_by
-
-
-def _end_with_parent() -> None:
-    """Has Linux send SIGTERM when the launcher dies, however it dies, so that no worker trains on unseen."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def _quieten() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import MANIFEST_NAME, Stage, open_stage, read_manifest, sha256_file
+from core.manifest import MANIFEST_NAME, Stage, open_stage, read_manifest, sha256_file, wait_until_free
 
 
 def open_plan(output: Path, alpha: float = 0.3, *, overwrite: bool = False) -> Stage:
@@ -106,3 +106,16 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / MANIFEST_NAME).write_text(json.dumps({"schema": "plan/1"}), "utf-8")
     with pytest.raises(MGLMError, match="not an mglm manifest"):
         read_manifest(tmp_path, "plan/1")
+
+
+def test_waiting_ends_when_the_other_process_leaves_or_patience_does(tmp_path: Path) -> None:
+    output = tmp_path / "plan"
+    wait_until_free(output, 0.5)
+    assert not output.exists()
+    stage = open_plan(output)
+    wait_until_free(output, 0.3)
+    with pytest.raises(MGLMError, match="another mglm process"):
+        open_plan(output)
+    del stage  # as when its process dies
+    wait_until_free(output, 0.3)
+    assert open_plan(output).resumed
