@@ -1,39 +1,31 @@
 """The plan as a picture, after the paper's Fig. 3: counts by rank with the line, and shares before and after.
 
-In: a plan. Out: image files (.png, .svg). Colours are Okabe and Ito's, which colour-blind people tell apart; direction
-is also shown by the arrows and by hollow and full marks.
+In: a plan. Out: image files (.png, .svg). Direction is shown by colour, by arrows, and by hollow and
+full marks.
 """
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from balancing.fit import power_shares
+from core.figures import BLUE, INK, QUIET, TEXT, VERMILLION, new_figure, save_figure, tidy
 from core.plan import Plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LESS, MORE, LINE, BEFORE, TEXT, GRID = "#D55E00", "#0072B2", "#222222", "#9A9A9A", "#333333", "#E6E6E6"
-DOTS_PER_INCH = 160
+LESS, MORE, LINE, BEFORE = VERMILLION, BLUE, INK, QUIET
 
 
 def plot_plan(plan: Plan, paths: Sequence[Path]) -> None:
     """Draws `plan` once and writes it to every path; the same plan gives the same bytes."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    settings: Any = {"svg.hashsalt": "mglm", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 9}
-    with mpl.rc_context(settings):
-        width = min(max(7.5, 1.6 + 0.125 * len(plan.languages)), 18.0)
-        figure = Figure(figsize=(width, 8.2), facecolor="white", layout="constrained")
+    with new_figure(min(max(7.5, 1.6 + 0.125 * len(plan.languages)), 18.0), 8.2) as figure:
         counts, shares = figure.subplots(2, 1, sharex=True, height_ratios=(1.15, 1))
         _draw_counts(counts, plan)
         _draw_shares(shares, plan)
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-            figure.savefig(path, dpi=DOTS_PER_INCH, metadata=metadata)
+        save_figure(figure, paths)
 
 
 def _draw_counts(axes: "Axes", plan: Plan) -> None:
@@ -51,7 +43,8 @@ def _draw_counts(axes: "Axes", plan: Plan) -> None:
     axes.set_yscale("log")
     axes.set_ylabel(plan.count_unit, parse_math=False)  # a column's name, from outside
     _name_most_moved(axes, plan)
-    _finish(axes)
+    tidy(axes)
+    axes.margins(y=0.12)
     title = "Stage 1: counts move to the line" if plan.curve else "Counts by rank"
     axes.set_title(title, loc="left", fontweight="bold", color=TEXT)
     if plan.curve:
@@ -76,7 +69,8 @@ def _draw_shares(axes: "Axes", plan: Plan) -> None:
     axes.set_yscale("log")
     axes.set_ylabel("share of training, %")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    _finish(axes)
+    tidy(axes)
+    axes.margins(y=0.12)
     axes.set_title(f"Share of training{_how(plan)}", loc="left", fontweight="bold", color=TEXT)
     axes.legend(frameon=False, loc="upper right")
     size = 7 if len(ranks) > 40 else 9
@@ -130,14 +124,3 @@ def _line_label(plan: Plan) -> str:
 
 def _colours(before: Sequence[float], after: Sequence[float]) -> list[str]:
     return [LESS if new < old else MORE for old, new in zip(before, after, strict=True)]
-
-
-def _finish(axes: "Axes") -> None:
-    axes.grid(axis="y", color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.margins(y=0.12)
-    axes.tick_params(colors=TEXT, length=2)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(BEFORE)

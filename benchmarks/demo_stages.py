@@ -4,26 +4,22 @@
     python -m benchmarks.demo_stages --of DIR --input FILE [--limit-s 1500]
 
 Runs the demo afresh in a temporary directory, then once more to show what a finished run costs; with `--of`, tells of a
-run that was made before. Writes `benchmarks/results/demo_<name>.json` and the same as a Markdown table. Memory is the
-proportional set size of the stage's process tree: a page that processes share counts once.
+run that was made before. Memory is the proportional set size of the stage's process tree: a page that processes share
+counts once.
 """
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.manifest import git_revision, read_manifest
+from benchmarks.record import write_record
+from core.manifest import read_manifest
 from mglm.demo import read_timings
 
-RESULTS = Path(__file__).parent / "results"
 LIMIT_BYTES = 6 * 1024**3  # what the embedded demo may hold
 
 
@@ -43,8 +39,7 @@ def main() -> None:
         command = [sys.executable, "-m", "mglm", "demo", *given, "--output", str(Path(folder) / "demo")]
         total_s = timed(command)
         again_s = timed(command)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        write(arguments, read_timings(Path(folder) / "demo"), total_s, again_s, now, git_revision())
+        write(arguments, read_timings(Path(folder) / "demo"), total_s, again_s)
 
 
 def write(
@@ -52,27 +47,39 @@ def write(
     timings: dict[str, dict[str, Any]],
     total_s: float | None,
     again_s: float | None,
-    at: str,
-    revision: str | None,
+    at: str | None = None,
+    revision: str | None = None,
 ) -> None:
-    """Writes the result as JSON and Markdown. Without `total_s`, the stages' sum stands for it."""
-    stages = list(timings.values())
-    result = {
-        "command": "mglm demo" + (f" --input {arguments.input.name}" if arguments.input else ""),
-        "at": at,
-        "machine": machine(),
-        "git_revision": revision,
-        "total_s": round(total_s or sum(stage["wall_s"] for stage in stages), 1),
-        "limit_s": arguments.limit_s,
-        "finished_run_again_s": round(again_s, 1) if again_s else None,
-        "peak_bytes": max(stage["peak_bytes"] for stage in stages),
-        "stages": [{key: stage[key] for key in ("stage", "wall_s", "peak_bytes")} for stage in stages],
-    }
-    name = "demo_own_text" if arguments.input else "demo_embedded"
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    table = markdown(result)
-    (RESULTS / f"{name}.md").write_text(table, "utf-8")
-    print(table)
+    """Writes the record. Without `total_s`, the stages' sum stands for it."""
+    stages_s = sum(stage["wall_s"] for stage in timings.values())
+    total_s = total_s or stages_s
+    peak_bytes = max(stage["peak_bytes"] for stage in timings.values())
+    rows: list[list[Any]] = [
+        [stage["stage"], round(stage["wall_s"], 1), f"{stage['wall_s'] / total_s:.0%}", gib(stage["peak_bytes"])]
+        for stage in timings.values()
+    ]
+    if again_s is not None:
+        rest_s = total_s - stages_s
+        rows.append(["unseen article, report, front door", round(rest_s, 1), f"{rest_s / total_s:.0%}", ""])
+    limits = f"{total_s / arguments.limit_s:.2f} × the limit of {arguments.limit_s:.0f} s"
+    rows.append(
+        ["all", round(total_s, 1), limits, f"{gib(peak_bytes)} ({peak_bytes / LIMIT_BYTES:.2f} × the limit of 6)"]
+    )
+    if again_s is not None:
+        rows.append(["run again when finished", round(again_s, 1), f"{again_s / total_s:.1%}", ""])
+    what = f"`mglm demo --input {arguments.input.name}`" if arguments.input else "`mglm demo`"
+    write_record(
+        "demo_own_text" if arguments.input else "demo_embedded",
+        f"Where the time of {what} goes",
+        ["stage", "seconds", "of the run", "peak memory, GiB"],
+        rows,
+        at=at,
+        revision=revision,
+    )
+
+
+def gib(size_bytes: float) -> str:
+    return f"{size_bytes / 1024**3:.2f}"
 
 
 def timed(command: list[str]) -> float:
@@ -80,39 +87,6 @@ def timed(command: list[str]) -> float:
     started = time.perf_counter()
     subprocess.run(command, check=True)
     return time.perf_counter() - started
-
-
-def machine() -> str:
-    """What the figures were measured on, in words."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    python = platform.python_version()
-    return f"{os.cpu_count()} cores, {memory_bytes / 1024**3:.0f} GiB, {platform.system()}, Python {python}"
-
-
-def markdown(result: dict[str, Any]) -> str:
-    """The result as a table with its circumstances."""
-    total_s = result["total_s"]
-    lines = [
-        f"`{result['command']}`, {result['at'][:10]}, {result['machine']}",
-        "",
-        "| stage | seconds | of the run | peak memory, GiB |",
-        "|---|---:|---:|---:|",
-    ]
-    for stage in result["stages"]:
-        share, gib = stage["wall_s"] / total_s, stage["peak_bytes"] / 1024**3
-        lines.append(f"| {stage['stage']} | {stage['wall_s']:.1f} | {share:.0%} | {gib:.2f} |")
-    rest_s = total_s - sum(stage["wall_s"] for stage in result["stages"])
-    peak = result["peak_bytes"] / 1024**3
-    again_s = result["finished_run_again_s"]
-    if again_s is not None:
-        lines.append(f"| unseen article, report, front door | {rest_s:.1f} | {rest_s / total_s:.0%} | |")
-    lines += [
-        f"| **all** | **{total_s:.1f}** | {total_s / result['limit_s']:.2f} × the limit of {result['limit_s']:.0f} s | "
-        f"**{peak:.2f}** ({result['peak_bytes'] / LIMIT_BYTES:.2f} × the limit of 6) |",
-    ]
-    if again_s is not None:
-        lines.append(f"| run again when finished | {again_s:.1f} | {again_s / total_s:.1%} | |")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -16,14 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import psutil
-
 from balancing.config import BalancingConfig
 from core.config import RunConfig, Section
 from core.errors import MGLMError
 from core.log import LOG_FILE_VARIABLE
 from core.manifest import MANIFEST_NAME, hash_of, inputs_of_files, wait_until_free, write_atomically
-from core.processes import end_with_parent
+from core.processes import end_with_parent, tree_bytes
 from core.spark import SparkConfig
 from corpus.config import CorpusConfig
 from eval.config import EvalConfig
@@ -177,7 +175,7 @@ def _run_watched(command: Sequence[str], environment: dict[str, str]) -> tuple[i
     def watch() -> None:
         nonlocal peak_bytes
         while not ended.wait(MEMORY_SAMPLE_S):
-            peak_bytes = max(peak_bytes, _tree_bytes(process.pid))
+            peak_bytes = max(peak_bytes, tree_bytes(process.pid))
 
     def forward(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)
@@ -195,21 +193,6 @@ def _run_watched(command: Sequence[str], environment: dict[str, str]) -> tuple[i
         watcher.join()
         signal.signal(signal.SIGTERM, previous)
     return status, peak_bytes
-
-
-def _tree_bytes(pid: int) -> int:
-    total = 0
-    try:
-        root = psutil.Process(pid)
-        processes = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return 0
-    for process in processes:
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:  # it ended while we looked
-            continue
-    return total
 
 
 def _say(line: str) -> None:

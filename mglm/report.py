@@ -1,20 +1,18 @@
 """The demo's report: one HTML file that needs nothing else, made from material that others have read.
 
-Everything from outside goes through `mglm.page.escaped`, which normalises and escapes it; images are data URIs; a
+Everything from outside goes through `core.page.escaped`, which normalises and escapes it; images are data URIs; a
 content security policy in the page forbids every request. Sections without material are left out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from core.languages import language_name
 from core.manifest import write_atomically
+from core.page import card, duration, escaped, figure, language, or_dash, page, passage, size, table
 from mglm.loss_plot import loss_plot
-from mglm.page import card, duration, escaped, figure, language, or_dash, passage, size, table
 
 ARTICLE_CHARACTERS = 900  # of a sample's article are shown
 PAPER_PARAMETERS, PAPER_TOKENS = 1.06e9, 800e9  # paper, section 3
@@ -119,17 +117,7 @@ def render(material: ReportMaterial) -> str:
         "documents": f"{sum(row.documents for row in material.languages):,}",
         **material.facts,
     }
-    cells = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in facts.items())
-    template = Template(resources.files("mglm").joinpath("templates", "report.html").read_text("utf-8"))
-    return template.substitute(
-        title=escaped(material.title),
-        subtitle=escaped(material.subtitle),
-        facts=f'<dl class="facts">{cells}</dl>',
-        contents=" ".join(f'<a href="#{key}">{escaped(title)}</a>' for key, title, _ in sections),
-        sections="\n".join(
-            f'<section id="{key}">\n<h2>{escaped(title)}</h2>\n{body}\n</section>' for key, title, body in sections
-        ),
-    )
+    return page(material.title, material.subtitle, sections, facts=facts)
 
 
 def _stages(material: ReportMaterial) -> str:

@@ -1,14 +1,57 @@
-"""Pieces of an HTML page: escaped text, tables, figures, cards, and figures with their units.
+"""A self-contained HTML page in the house's style, and its pieces: tables, figures, cards, figures with their units.
 
-What is called a cell, a title or a passage is HTML already; everything else is text and gets escaped here.
+What is called a cell, a body or a passage is HTML already; everything else is text and gets escaped here. Images are
+data URIs; the content security policy forbids every request and every script but those given.
 """
 
 import base64
+import hashlib
 import html
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from string import Template
+from typing import Any
 
 from core.languages import language_name
 from core.text import normalise
+
+
+def page(
+    title: str,
+    subtitle: str,
+    sections: Sequence[tuple[str, str, str]],
+    *,
+    facts: Mapping[str, str] | None = None,
+    script: str = "",
+    data: Mapping[str, Any] | None = None,
+    styles: str = "",
+) -> str:
+    """The whole page. `sections` are (id, title, body); `facts` are the figures at its head.
+
+    `script` is JavaScript of ours; it finds `data` as JSON in the element `data`. `styles` are added to the house's.
+    """
+    templates = resources.files("core").joinpath("templates")
+    cells = "".join(f"<div><dt>{escaped(k)}</dt><dd>{escaped(v)}</dd></div>" for k, v in (facts or {}).items())
+    scripts, allowed = "", ""
+    if script:
+        # "<" only occurs inside JSON strings, where it may be written so; nothing in the data can end the element.
+        island = json.dumps(data or {}, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+        scripts = f'<script type="application/json" id="data">{island}</script>\n<script>{script}</script>\n'
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+        allowed = f"; script-src 'sha256-{digest}'"
+    return Template(templates.joinpath("page.html").read_text("utf-8")).substitute(
+        title=escaped(title),
+        subtitle=escaped(subtitle),
+        styles=templates.joinpath("page.css").read_text("utf-8") + styles,
+        allowed=allowed,
+        facts=f'<dl class="facts">{cells}</dl>' if cells else "",
+        contents=" ".join(f'<a href="#{key}">{escaped(name)}</a>' for key, name, _ in sections),
+        sections="\n".join(
+            f'<section id="{key}">\n<h2>{escaped(name)}</h2>\n{body}\n</section>' for key, name, body in sections
+        ),
+        scripts=scripts,
+    )
 
 
 def table(
