@@ -2,13 +2,14 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test check unit bench format clean
+.PHONY: help setup demo test check unit drill bench format clean
 
 help:
 	@echo "make demo    the whole road on the texts in examples/, to runs/demo/report.html (ARGS='--input FILE' for your own)"
 	@echo "make test    set up, then format, lint, types, import rules and all tests"
 	@echo "make check   format, lint, types and import rules only"
-	@echo "make bench   time and memory of each stage of the demo, to benchmarks/results/"
+	@echo "make drill   what tests do not do: browsers, kills, load (ARGS=NAME for one; see drills/)"
+	@echo "make bench   speed and memory beside peers, to docs/benchmarks.md (ARGS=NAME for one; see benchmarks/)"
 	@echo "make format  rewrite the sources in the house's format"
 
 setup:
@@ -29,12 +30,19 @@ unit: setup
 
 test: check unit
 
+drill: setup
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --requirement drills/requirements.txt
+	@$(BIN)/python -m drills $(ARGS)
+
+# Peers live in an environment of their own: what they need must not decide what we run with.
 bench: setup
-	@$(BIN)/python -m benchmarks.demo_stages $(ARGS)
+	@test -x .venv-peers/bin/python || $(BIN)/python -m venv .venv-peers
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers.txt
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: setup
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-peers build runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,7 +1,7 @@
-"""What every benchmark and drill leaves behind: a JSON record of one run; and docs/benchmarks.md, made from them all.
+"""What every benchmark and drill leaves behind: a JSON record of one run, and docs/benchmarks.md, made from all records.
 
-A record says what was asked, with which command, on which machine, when, at which revision, and holds a table whose rows
-compare at least two things measured in the same run. `python -m benchmarks.record` writes docs/benchmarks.md again.
+A record says what was asked, with which command, on which machine, when, at which revision. Its table compares at least
+two things measured in the same run. `python -m benchmarks.record` writes docs/benchmarks.md again.
 """
 
 import json
@@ -71,7 +71,8 @@ def write_record(
 def write_page() -> None:
     """docs/benchmarks.md from every record, in the order of their names."""
     parts = [
-        "# Benchmarks\n\nMade from `benchmarks/results/*.json` by `python -m benchmarks.record`; ratios hold better than times.\n"
+        "# Benchmarks\n\nMade by `python -m benchmarks.record` from `benchmarks/results/`. The machines are shared and "
+        "noisy: ratios within a table hold, seconds hardly.\n"
     ]
     parts += [markdown(json.loads(path.read_text("utf-8"))) for path in sorted(RESULTS.glob("*.json"))]
     write_atomically(PAGE, "\n".join(parts))
