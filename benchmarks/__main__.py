@@ -1,7 +1,7 @@
 """Speed and memory beside something else in the same run: `python -m benchmarks [NAME …]`.
 
-Each benchmark is a module here with a `main()`; without a name all of them run, one process each, and the exit status tells
-how many failed.
+Each benchmark is a module here with a `main()`; without a name all of them run, one process each. Exit
+status: how many failed.
 """
 
 import pkgutil

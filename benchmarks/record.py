@@ -1,4 +1,4 @@
-"""What every benchmark and drill leaves behind: a JSON record of one run, and docs/benchmarks.md, made from all records.
+"""What every benchmark and drill leaves behind: a JSON record of a run; and docs/benchmarks.md, made from all records.
 
 A record says what was asked, with which command, on which machine, when, at which revision. Its table compares at least
 two things measured in the same run. `python -m benchmarks.record` writes docs/benchmarks.md again.

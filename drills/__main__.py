@@ -1,7 +1,7 @@
 """What the tests do not do: real browsers, kills at random moments, load: `python -m drills [NAME …]`.
 
-Each drill is a module here with a `main()`; without a name all of them run, one process each, and the exit status tells
-how many failed.
+Each drill is a module here with a `main()`; without a name all of them run, one process each. Exit
+status: how many failed.
 """
 
 import pkgutil
