@@ -1,13 +1,32 @@
-"""Who may see whom in GLM: a bidirectional context, causal spans after it; and the attention that obeys."""
+"""Who may see whom in GLM: a bidirectional context, causal spans after it; and the two backends that obey.
+
+One door: `mask_for(backend, …)` makes what travels through the layers as `attention_mask`, `core_attention(backend)` is
+the class that reads it. Both backends give the same numbers; sdpa reads a dense boolean mask, flex skips the blocks of
+128 × 128 that nobody sees and never holds [S, S].
+"""
 
 from contextlib import nullcontext
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from megatron.core.tensor_parallel import get_cuda_rng_tracker
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.utils.weak import WeakIdKeyDictionary
+
+Backend = Literal["sdpa", "flex"]
+
+
+def mask_for(backend: Backend, context_length_B: Tensor, length: int, segment_ids_BS: Tensor | None = None) -> Tensor:
+    """The mask in the form its backend reads, as one tensor, so that recomputed layers can keep it."""
+    if backend == "sdpa":
+        return glm_mask(context_length_B, length, segment_ids_BS)
+    if segment_ids_BS is None:
+        segment_ids_BS = torch.zeros(len(context_length_B), length, dtype=torch.int64, device=context_length_B.device)
+    return torch.cat([context_length_B[:, None].to(segment_ids_BS), segment_ids_BS], dim=1)
 
 
 def glm_mask(context_length_B: Tensor, length: int, segment_ids_BS: Tensor | None = None) -> Tensor:
@@ -26,8 +45,13 @@ def glm_mask(context_length_B: Tensor, length: int, segment_ids_BS: Tensor | Non
     return sees_BSS[:, None]
 
 
-class MaskedAttention(MegatronModule):
-    """megatron's `core_attention` with torch's scaled_dot_product_attention and a boolean mask; scale 1/√d."""
+def core_attention(backend: Backend) -> type[MegatronModule]:
+    """The class that megatron's SelfAttention takes as `core_attention`."""
+    return {"sdpa": DenseAttention, "flex": FlexAttention}[backend]
+
+
+class DenseAttention(MegatronModule):
+    """torch's scaled_dot_product_attention with a boolean mask [B, 1, S, S]; scale 1/√d."""
 
     def __init__(self, config: Any, attention_dropout: float | None = None, **_: Any) -> None:
         super().__init__(config)
@@ -43,3 +67,41 @@ class MaskedAttention(MegatronModule):
                 query_BASD, key_BASD, value_BASD, attn_mask=attention_mask, dropout_p=dropout
             )
         return mixed_BASD.permute(2, 0, 1, 3).flatten(2)
+
+
+class FlexAttention(MegatronModule):
+    """FlexAttention with a block mask made of [B, 1 + S]: context length, then segment ids. Without dropout."""
+
+    def __init__(self, config: Any, **_: Any) -> None:
+        super().__init__(config)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **_: Any) -> Tensor:
+        """[S, B, heads / tensor, d] three times → [S, B, hidden / tensor]."""
+        query_BASD, key_BASD, value_BASD = (part.permute(1, 2, 0, 3).contiguous() for part in (query, key, value))
+        mixed_BASD = _flex_attention()(query_BASD, key_BASD, value_BASD, block_mask=block_mask(attention_mask))
+        return mixed_BASD.permute(2, 0, 1, 3).flatten(2)
+
+
+_BLOCK_MASKS = WeakIdKeyDictionary()  # the layers of one pass share the mask of their rows
+
+
+def block_mask(mask_B1S: Tensor) -> BlockMask:
+    """`glm_mask` as a block mask, from the form that `mask_for` gives flex."""
+    if mask_B1S not in _BLOCK_MASKS:
+        context_length_B, segment_ids_BS = mask_B1S[:, 0].contiguous(), mask_B1S[:, 1:].contiguous()
+
+        def sees(row: Tensor, _: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            ordered = (key <= query) | (key < context_length_B[row])
+            return ordered & (segment_ids_BS[row, query] == segment_ids_BS[row, key])
+
+        rows, length = segment_ids_BS.shape
+        _BLOCK_MASKS[mask_B1S] = create_block_mask(
+            sees, rows, None, length, length, device=mask_B1S.device, _compile=mask_B1S.is_cuda
+        )
+    found: BlockMask = _BLOCK_MASKS[mask_B1S]
+    return found
+
+
+@cache
+def _flex_attention() -> Any:
+    return torch.compile(flex_attention) if torch.cuda.is_available() else flex_attention

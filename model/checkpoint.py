@@ -80,8 +80,8 @@ def load_checkpoint(
             )
         ready_for_load(optimizer)
     loaded = dist_checkpointing.load(_state(chunks, optimizer, None, is_loading=True), str(directory))
-    for chunk in chunks:
-        unwrap(chunk).load_state_dict(loaded["model"])
+    for name, chunk in _named(chunks).items():
+        unwrap(chunk).load_state_dict(loaded[name])
     if optimizer is not None:
         optimizer.load_state_dict(loaded["optimizer"])
         after_load(optimizer)
@@ -93,15 +93,19 @@ def load_checkpoint(
 def _state(
     chunks: list[Any], optimizer: Any | None, scheduler: Any | None, *, is_loading: bool = False
 ) -> dict[str, Any]:
-    (chunk,) = chunks
-    state: dict[str, Any] = {"model": unwrap(chunk).sharded_state_dict(metadata=dict(_SHARDING))}
+    state: dict[str, Any] = {
+        name: unwrap(chunk).sharded_state_dict(metadata=dict(_SHARDING)) for name, chunk in _named(chunks).items()
+    }
     if optimizer is not None:
-        state["optimizer"] = optimizer.sharded_state_dict(
-            state["model"], is_loading=is_loading, metadata=dict(_SHARDING)
-        )
+        state["optimizer"] = optimizer.sharded_state_dict(dict(state), is_loading=is_loading, metadata=dict(_SHARDING))
     if scheduler is not None:
         state["scheduler"] = scheduler.state_dict()
     return state
+
+
+def _named(chunks: list[Any]) -> dict[str, Any]:
+    """Parts by the name of their state in this process; weights in the file are named by their place in the model."""
+    return {"model": chunks[0]} if len(chunks) == 1 else {f"model{index}": part for index, part in enumerate(chunks)}
 
 
 def _check_same_model(directory: Path, meta: Mapping[str, Any], chunks: list[Any]) -> None:

@@ -41,22 +41,67 @@ def describe(
     vocab_size: Annotated[
         int, typer.Option("--vocab-size", min=1, help="Rows of the vocabulary, padding included.")
     ] = (PAPER_VOCABULARY),
+    micro_batch: Annotated[int, typer.Option("--micro-batch", min=1, help="Rows of one pass.")] = 1,
+    global_batch: Annotated[
+        int | None, typer.Option("--global-batch", min=1, help="Rows of a step [one pass on each process].")
+    ] = None,
+    sequence_parallel: Annotated[bool, typer.Option("--sequence-parallel", help="With --tp.")] = False,
+    virtual_pipeline: Annotated[int, typer.Option("--virtual-pipeline", min=1, help="Parts of a stage.")] = 1,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Layers keep their input alone.")] = False,
     precision: Annotated[Precision, typer.Option("--precision", help="Of the weights.")] = Precision.bf16,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Count the parameters and the bytes that each process holds, without activations."""
+    """Count parameters, memory and arithmetic of a layout, and the bytes each process sends in a step."""
     from core.config import RunConfig
     from model.config import ModelConfig
     from model.describe import describe as count
+    from model.execution import Execution
     from model.topology import Topology
 
     model = RunConfig(config, set_ or ()).section("model", ModelConfig)
-    counts = count(model, vocab_size, Topology(tensor=tp, pipeline=pp), dp, precision).as_dict()
+    topology = Topology(tensor=tp, pipeline=pp, sequence_parallel=sequence_parallel, virtual_pipeline=virtual_pipeline)
+    execution = Execution(precision=precision.value, recompute="full" if recompute else "none")
+    counts = count(
+        model, vocab_size, topology, dp, execution, micro_batch=micro_batch, global_batch=global_batch
+    ).as_dict()
     if as_json:
         sys.stdout.write(json.dumps(counts) + "\n")
         return
     for name, value in counts.items():
-        sys.stdout.write(f"{name.replace('_', ' '):40} {value:>20,}\n")
+        gib = f"{value / 1024**3:10.2f} GiB" if "bytes" in name else ""
+        sys.stdout.write(f"{name.replace('_', ' '):40} {value:>22,}{gib}\n")
+
+
+@app.command()
+def parity(
+    nproc: Annotated[int, typer.Option("--nproc", min=1, help="Processes to start on this machine.")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a layout instead of a table.")] = False,
+) -> None:
+    """Train a tiny GLM under every layout of N processes and in one, and compare losses and gradients.
+
+    Exit status 1 if a layout differs by more than rounding explains.
+    """
+    from dataclasses import asdict
+
+    from model.parity import GRADIENT_TOLERANCE, LOSS_TOLERANCE, check_parity
+
+    row = "{:50} {:>4} {:>12} {:>12}  {}\n"
+    if not as_json:
+        sys.stdout.write(row.format("layout", "DP", "Δ loss", "Δ gradient", "largest in"))
+    holds = True
+    for result in check_parity(nproc):
+        holds &= result.holds
+        if as_json:
+            sys.stdout.write(json.dumps({**asdict(result), "holds": result.holds}) + "\n")
+            continue
+        figures = f"{result.loss_difference:.1e}", f"{result.gradient_difference:.1e}"
+        note = "" if result.holds else "  ABOVE TOLERANCE"
+        sys.stdout.write(row.format(result.layout, result.data, *figures, result.worst + note))
+        sys.stdout.flush()
+    if not as_json:
+        sys.stdout.write(f"tolerances: loss {LOSS_TOLERANCE:g}, gradient {GRADIENT_TOLERANCE:g} of a tensor's norm\n")
+    if not holds:
+        raise typer.Exit(1)
 
 
 @app.command()

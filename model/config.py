@@ -9,12 +9,13 @@ from pydantic import Field, model_validator
 
 from core.config import Section
 
-# `large` is the model of the paper (section 3); the others are its shape on smaller machines.
+# `large` is the model of the paper (section 3); smaller ones are its shape on smaller machines, `xxl` that of GLM-10B.
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"num_layers": 4, "hidden_size": 128, "num_attention_heads": 4},
     "small": {"num_layers": 8, "hidden_size": 512, "num_attention_heads": 8},
     "base": {"num_layers": 12, "hidden_size": 768, "num_attention_heads": 12},
     "large": {"num_layers": 24, "hidden_size": 1536, "num_attention_heads": 16},
+    "xxl": {"num_layers": 48, "hidden_size": 4096, "num_attention_heads": 64},
 }
 DEFAULT_PRESET = "tiny"
 
@@ -26,7 +27,7 @@ class ModelConfig(Section):
     position tables, so of the longest context and of the longest span (+ 1).
     """
 
-    preset: Literal["tiny", "small", "base", "large"] | None = None
+    preset: Literal["tiny", "small", "base", "large", "xxl"] | None = None
     num_layers: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
     num_attention_heads: int = Field(gt=0)

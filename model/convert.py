@@ -63,7 +63,7 @@ def _identity(source: str, path: Path) -> dict[str, str]:
         return {"checkpoint": checkpoint_hash(path)}
     if source == "hf":
         return {"export": read_manifest(path, HF).content_hash()}
-    if not path.is_file():
-        raise MGLMError(f"{path}", found="no such file", expected="a released .pt checkpoint")
-    status = path.stat()
-    return {"released": f"{status.st_size} bytes, mtime {status.st_mtime_ns}"}
+    from model.released import released_files
+
+    status = [file.stat() for file in released_files(path)]
+    return {"released": ", ".join(f"{file.st_size} bytes, mtime {file.st_mtime_ns}" for file in status)}

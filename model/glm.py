@@ -6,6 +6,7 @@ Takes token ids with their 2D positions, makes logits or losses. Knows nothing o
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from megatron.core import tensor_parallel
 from megatron.core.models.common.language_module.language_module import LanguageModule
 from megatron.core.process_groups_config import ProcessGroupCollection
@@ -14,18 +15,22 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_block import TransformerBlock
 from torch import Tensor
 
-from model.attention import glm_mask
-from model.cross_entropy import vocab_parallel_cross_entropy
+from model.attention import Backend, mask_for
+from model.head import head_losses
 from model.layers import block_spec
 
 IGNORED_LABEL = -100
 
 
 class GLMEmbedding(MegatronModule):
-    """Word + position + position within the span, then dropout: [B, S] ids and [B, 2, S] positions → [S, B, H]."""
+    """Word + position + position within the span, then dropout: [B, S] ids and [B, 2, S] positions → [S, B, H].
+
+    With sequence parallelism each tensor-parallel rank gets its part of S.
+    """
 
     def __init__(self, config: Any, vocab_size: int, max_positions: int, tensor_group: Any) -> None:
         super().__init__(config)
+        self.tensor_group = tensor_group
         self.word_embeddings = tensor_parallel.VocabParallelEmbedding(
             vocab_size, config.hidden_size, init_method=config.init_method, config=config, tp_group=tensor_group
         )
@@ -40,32 +45,48 @@ class GLMEmbedding(MegatronModule):
             + self.position_embeddings(position_ids_B2S[:, 0])
             + self.block_position_embeddings(position_ids_B2S[:, 1])
         )
-        return self.dropout(hidden_BSH.transpose(0, 1).contiguous())
+        hidden_SBH = hidden_BSH.transpose(0, 1).contiguous()
+        if not self.config.sequence_parallel:
+            return self.dropout(hidden_SBH)
+        hidden_SBH = tensor_parallel.scatter_to_sequence_parallel_region(hidden_SBH, group=self.tensor_group)
+        with tensor_parallel.get_cuda_rng_tracker().fork():  # each rank has other positions, so other noise
+            return self.dropout(hidden_SBH)
 
 
 class GLMModel(LanguageModule):
-    """One pipeline stage of GLM, the whole model when there is one stage.
+    """One chunk of GLM: a pipeline stage or, interleaved, one of its parts; the whole model when there is one stage.
 
     The head and the cross-entropy run on positions with a label alone: at a vocabulary of 250k the head costs as
     much as 13 layers, and blank infilling scores one position in five.
     """
 
     def __init__(
-        self, config: Any, vocab_size: int, max_positions: int, *, pre_process: bool = True, post_process: bool = True
+        self,
+        config: Any,
+        vocab_size: int,
+        max_positions: int,
+        *,
+        backend: Backend = "sdpa",
+        head_chunk: int = 1024,
+        pre_process: bool = True,
+        post_process: bool = True,
+        virtual_stage: int | None = None,
     ) -> None:
         super().__init__(config, ProcessGroupCollection.use_mpu_process_groups())
         self.model_type = ModelType.encoder_or_decoder
         self.vocab_size, self.max_positions = vocab_size, max_positions
-        self.pre_process, self.post_process = pre_process, post_process
+        self.backend, self.head_chunk = backend, head_chunk
+        self.pre_process, self.post_process, self.vp_stage = pre_process, post_process, virtual_stage
         self.share_embeddings_and_output_weights = True
         if pre_process:
             self.embedding = GLMEmbedding(config, vocab_size, max_positions, self.pg_collection.tp)
         self.decoder = TransformerBlock(
             config,
-            block_spec(config),
+            block_spec(config, backend, virtual_stage),
             pre_process=pre_process,
             post_process=post_process,
             pg_collection=self.pg_collection,
+            vp_stage=virtual_stage,
         )
         if post_process:
             self.output_layer = tensor_parallel.ColumnParallelLinear(
@@ -99,16 +120,36 @@ class GLMModel(LanguageModule):
         The label −100 means none. Losses are fp32, natural log, in row-major order of [B, S]. A stage that is not the
         last returns hidden states [S, B, H].
         """
+        length = input_ids_BS.shape[1]
+        mask_length, padding = length, 0
+        if self.config.sequence_parallel:
+            padding = -length % self.pg_collection.tp.size()  # each rank holds an equal part of the sequence
+            input_ids_BS, position_ids_B2S = F.pad(input_ids_BS, (0, padding)), F.pad(position_ids_B2S, (0, padding))
+            if segment_ids_BS is not None:
+                segment_ids_BS = F.pad(segment_ids_BS, (0, padding), value=-1)
+            mask_length += padding
         hidden_SBH = self.embedding(input_ids_BS, position_ids_B2S) if self.pre_process else None
-        mask_B1SS = glm_mask(context_length_B, input_ids_BS.shape[1], segment_ids_BS)
-        hidden_SBH = self.decoder(hidden_SBH, attention_mask=mask_B1SS)
+        mask = mask_for(self.backend, context_length_B, mask_length, segment_ids_BS)
+        hidden_SBH = self.decoder(hidden_SBH, attention_mask=mask)
         if not self.post_process:
             return hidden_SBH
-        hidden_BSH = hidden_SBH.transpose(0, 1)
-        weight = self.shared_embedding_or_output_weight()
+        hidden_BSH = self._whole(hidden_SBH)[:length].transpose(0, 1)
+        weight_VH = self.shared_embedding_or_output_weight()
         if labels_BS is None:
-            logits_BSV, _ = self.output_layer(hidden_BSH.contiguous(), weight=weight)
-            return logits_BSV
+            return F.linear(hidden_BSH, weight_VH)
         scored_BS = labels_BS != IGNORED_LABEL
-        logits_NV, _ = self.output_layer(hidden_BSH[scored_BS], weight=weight)
-        return vocab_parallel_cross_entropy(logits_NV, labels_BS[scored_BS], label_smoothing, self.pg_collection.tp)
+        return head_losses(
+            hidden_BSH[scored_BS],
+            weight_VH,
+            labels_BS[scored_BS],
+            label_smoothing,
+            self.pg_collection.tp,
+            self.head_chunk,
+        )
+
+    def _whole(self, hidden_SBH: Tensor) -> Tensor:
+        """All positions on every tensor-parallel rank; backward, the ranks' gradients are added up."""
+        group = self.pg_collection.tp
+        if self.config.sequence_parallel:
+            return tensor_parallel.gather_from_sequence_parallel_region(hidden_SBH, True, group)
+        return tensor_parallel.copy_to_tensor_model_parallel_region(hidden_SBH, group)

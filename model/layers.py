@@ -13,7 +13,7 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 
-from model.attention import MaskedAttention
+from model.attention import Backend, core_attention
 
 
 class LayerNorm(torch.nn.LayerNorm):
@@ -21,16 +21,18 @@ class LayerNorm(torch.nn.LayerNorm):
 
     def __init__(self, config: Any, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
         super().__init__(hidden_size, eps, device=torch.cuda.current_device(), dtype=config.params_dtype)
+        for parameter in self.parameters():  # each rank sees its part of the sequence: megatron adds their gradients up
+            setattr(parameter, "sequence_parallel", config.sequence_parallel)  # noqa: B010
 
 
-def block_spec(config: Any) -> Any:
-    """The specification of this rank's layers and the final LayerNorm for megatron's TransformerBlock."""
+def block_spec(config: Any, backend: Backend, virtual_stage: int | None = None) -> Any:
+    """The specification of this chunk's layers and the final LayerNorm for megatron's TransformerBlock."""
     attention = ModuleSpec(
         module=SelfAttention,
-        params={"attn_mask_type": AttnMaskType.arbitrary},  # the mask is a tensor: model.attention.glm_mask
+        params={"attn_mask_type": AttnMaskType.arbitrary},  # the mask is a tensor: model.attention.mask_for
         submodules=SelfAttentionSubmodules(
             linear_qkv=ColumnParallelLinear,
-            core_attention=MaskedAttention,
+            core_attention=core_attention(backend),
             linear_proj=RowParallelLinear,
             q_layernorm=IdentityOp,
             k_layernorm=IdentityOp,
@@ -49,4 +51,5 @@ def block_spec(config: Any) -> Any:
             mlp_bda=get_bias_dropout_add,
         ),
     )
-    return TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config), layer_norm=LayerNorm)
+    layers = [layer] * get_num_layers_to_build(config, vp_stage=virtual_stage)
+    return TransformerBlockSubmodules(layer_specs=layers, layer_norm=LayerNorm)

@@ -12,7 +12,7 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
-from model.parallel import Precision
+from model.execution import Precision
 
 
 def build_optimizer(
@@ -49,7 +49,8 @@ def build_optimizer(
     model_config.grad_scale_func = optimizer.scale_loss
     model_config.finalize_model_grads_func = finalize_model_grads
     if chunks[0].ddp_config.overlap_grad_reduce:
-        model_config.no_sync_func = chunks[0].no_sync
+        syncs = [chunk.no_sync for chunk in chunks]
+        model_config.no_sync_func = syncs if len(syncs) > 1 else syncs[0]
     return optimizer
 
 

@@ -4,7 +4,7 @@ On the CPU everything here and every step of training runs inside `model.cpu.cpu
 """
 
 import os
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,16 +15,17 @@ from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 from megatron.core.transformer import TransformerConfig
 from megatron.core.transformer.module import Float16Module
 
+from core.errors import MGLMError
 from model.config import ModelConfig
+from model.execution import Execution
 from model.glm import GLMModel
 from model.initialisation import initialise
 from model.topology import Topology
 
 __all__ = [
-    "Precision",
     "Topology",
     "build_chunks",
-    "build_stage",
+    "build_stages",
     "initialize",
     "seed_step",
     "shut_down",
@@ -32,7 +33,6 @@ __all__ = [
     "unwrap",
 ]
 
-Precision = Literal["fp32", "bf16"]
 _SEED_STRIDE = 100_003  # prime and above any rank number megatron adds to a seed
 
 
@@ -54,7 +54,9 @@ def initialize(topology: Topology, seed: int) -> int:
             dist.init_process_group(backend, store=torch._C._distributed_c10d.HashStore(), rank=0, world_size=1)
     data = topology.data(dist.get_world_size())
     parallel_state.destroy_model_parallel()
-    parallel_state.initialize_model_parallel(topology.tensor, topology.pipeline)
+    parallel_state.initialize_model_parallel(
+        topology.tensor, topology.pipeline, topology.virtual_pipeline if topology.virtual_pipeline > 1 else None
+    )
     seed_step(seed, 0)
     return data
 
@@ -79,9 +81,11 @@ def seed_step(seed: int, step: int) -> None:
     model_parallel_cuda_manual_seed(own)
 
 
-def transformer_config(model: ModelConfig, topology: Topology, precision: Precision = "fp32") -> TransformerConfig:
+def transformer_config(model: ModelConfig, topology: Topology, execution: Execution) -> TransformerConfig:
     """megatron's configuration of our layers. Losses count per token, so they do not depend on the batch's split."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if execution.precision == "bf16" else torch.float32
+    interleaved = topology.virtual_pipeline > 1
+    recompute = {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
     return TransformerConfig(
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
@@ -94,10 +98,16 @@ def transformer_config(model: ModelConfig, topology: Topology, precision: Precis
         add_bias_linear=True,
         params_dtype=dtype,
         pipeline_dtype=dtype,
-        bf16=precision == "bf16",
+        bf16=execution.precision == "bf16",
         tensor_model_parallel_size=topology.tensor,
         pipeline_model_parallel_size=topology.pipeline,
-        variable_seq_lengths=topology.pipeline > 1,  # blank infilling makes rows of any length
+        virtual_pipeline_model_parallel_size=topology.virtual_pipeline if interleaved else None,
+        sequence_parallel=topology.sequence_parallel,
+        # Rows may have any length. Interleaved stages exchange several tensors at a time, in a fixed order and shape:
+        # megatron's batched exchange would mix up those of two ranks.
+        variable_seq_lengths=topology.pipeline > 1 and not interleaved,
+        overlap_p2p_comm=interleaved,
+        batch_p2p_comm=not interleaved,
         moe_token_dispatcher_type="alltoall",  # no experts here; the default refuses variable lengths
         batch_p2p_sync=False,
         init_method=_leave,
@@ -107,19 +117,39 @@ def transformer_config(model: ModelConfig, topology: Topology, precision: Precis
         bias_activation_fusion=False,
         masked_softmax_fusion=False,
         gradient_accumulation_fusion=False,
+        **(recompute if execution.recompute == "full" else {}),
     )
 
 
-def build_stage(model: ModelConfig, vocab_size: int, topology: Topology, precision: Precision = "fp32") -> GLMModel:
-    """This process's part of the model, bare and with arbitrary weights: to load a checkpoint into."""
+def build_stages(
+    model: ModelConfig, vocab_size: int, topology: Topology, execution: Execution | None = None
+) -> list[GLMModel]:
+    """This process's parts of the model, bare and with arbitrary weights: to load a checkpoint into.
+
+    Raises:
+        MGLMError: the model cannot be split this way, or flex attention is demanded where it cannot run.
+    """
+    execution = execution or Execution()
+    if execution.attention == "flex" and not torch.cuda.is_available():
+        needed = "one: on the CPU it has no backward pass"
+        raise MGLMError("attention flex", found="no GPU", expected=needed, action="use auto or sdpa")
     topology.check(model, vocab_size, dist.get_world_size())
-    return GLMModel(
-        transformer_config(model, topology, precision),
-        vocab_size,
-        model.max_positions,
-        pre_process=parallel_state.is_pipeline_first_stage(),
-        post_process=parallel_state.is_pipeline_last_stage(),
-    )
+    config = transformer_config(model, topology, execution)  # shared: megatron's schedules read the first part's
+    backend = execution.attention_backend(model.attention_dropout, on_gpu=torch.cuda.is_available())
+    parts: list[int | None] = [*range(topology.virtual_pipeline)] if topology.virtual_pipeline > 1 else [None]
+    return [
+        GLMModel(
+            config,
+            vocab_size,
+            model.max_positions,
+            backend=backend,
+            head_chunk=execution.head_chunk,
+            pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=part is None, vp_stage=part),
+            post_process=parallel_state.is_pipeline_last_stage(ignore_virtual=part is None, vp_stage=part),
+            virtual_stage=part,
+        )
+        for part in parts
+    ]
 
 
 def build_chunks(
@@ -128,29 +158,31 @@ def build_chunks(
     topology: Topology,
     *,
     seed: int = 0,
-    precision: Precision = "fp32",
+    execution: Execution | None = None,
     distributed_optimizer: bool = True,
     overlap: bool = False,
 ) -> list[Any]:
-    """This process's part of the model, freshly initialised, wrapped for data-parallel training.
+    """This process's parts of the model, freshly initialised, wrapped for data-parallel training.
 
     Args:
         distributed_optimizer: splits the optimizer's state over the data-parallel ranks; the optimizer must match.
-        overlap: communicates gradients and parameters during the passes; worth it on GPUs.
-    """
-    stage = build_stage(model, vocab_size, topology, precision)
-    config = stage.config
-    initialise(stage, model, seed)
-    wrapped = Float16Module(config, stage) if precision == "bf16" else stage
+        overlap: communicates gradients and parameters during the passes; worth it on GPUs."""
+    execution = execution or Execution()
     settings = DistributedDataParallelConfig(
         use_distributed_optimizer=distributed_optimizer,
         overlap_grad_reduce=overlap,
         overlap_param_gather=overlap and distributed_optimizer,
         grad_reduce_in_fp32=True,
     )
-    chunk = DistributedDataParallel(config, settings, wrapped)
-    chunk.broadcast_params()
-    return [chunk]
+    chunks = []
+    for index, stage in enumerate(build_stages(model, vocab_size, topology, execution)):
+        initialise(stage, model, seed)
+        wrapped = Float16Module(stage.config, stage) if execution.precision == "bf16" else stage
+        # Later parts finish their backward pass first and in one go: cutting their gradients up gains nothing.
+        chunk = DistributedDataParallel(stage.config, settings, wrapped, disable_bucketing=index > 0)
+        chunk.broadcast_params()
+        chunks.append(chunk)
+    return chunks
 
 
 def unwrap(chunk: Any) -> GLMModel:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from core.errors import MGLMError
@@ -14,8 +13,10 @@ from model.checkpoint_meta import locate_checkpoint, read_meta
 from model.config import ModelConfig
 from model.convert import HF
 from model.cpu import cpu_runtime
+from model.execution import Execution
 from model.hf.configuration_mglm import MGLMConfig
 from model.hf.modeling_mglm import GLMForConditionalGeneration
+from model.released import check_weights, read_released
 from model.topology import Topology
 from model.weights import WORD_EMBEDDINGS, authors_to_hf, megatron_to_hf
 from tokenizer.encoding import Tokenizer
@@ -89,22 +90,23 @@ def read_hf(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedModel:
 
 
 def read_authors(path: Path, tokenizer: Path | None, model: ModelConfig) -> LoadedModel:
-    """A checkpoint as the authors released it: a DeepSpeed `.pt` with `module`, or a bare state; either naming.
+    """A checkpoint as the authors released it: a file or a directory of model-parallel parts (model.released).
 
-    The file does not say its number of heads: `model` does, and must agree with the file in all else.
+    It does not say its number of heads: `model` does, and must agree with it in all else.
 
     Raises:
         MGLMError: no tokenizer given, not such a file, or another shape.
     """
     if tokenizer is None:
         raise MGLMError("--tokenizer", found="nothing", expected="a directory with the released tokenizer.model")
-    weights = authors_to_hf(_module(torch.load(path, map_location="cpu", weights_only=True), path))
+    weights = authors_to_hf(read_released(path))
+    if WORD_EMBEDDINGS not in weights:
+        raise MGLMError(f"{path}", found="no word embeddings", expected="a GLM")
     vocab_size, hidden_size = weights[WORD_EMBEDDINGS].shape
     found = {
         "num_layers": sum(name.endswith(".input_layernorm.weight") for name in weights),
         "hidden_size": hidden_size,
-        "ffn_hidden_size": weights["transformer.layers.0.mlp.dense_h_to_4h.bias"].shape[0],
-        "max_positions": weights["transformer.position_embeddings.weight"].shape[0],
+        "max_positions": len(weights.get("transformer.position_embeddings.weight", ())),
     }
     for name, value in found.items():
         if getattr(model, name) != value:
@@ -114,6 +116,7 @@ def read_authors(path: Path, tokenizer: Path | None, model: ModelConfig) -> Load
                 expected=f"{getattr(model, name)}, as in [model]",
                 action=f"set model.{name}={value} in --config or --set",
             )
+    check_weights(weights, model, path)
     origin = "Converted from the authors' released checkpoint."
     return LoadedModel(weights, model, vocab_size, Tokenizer.load(tokenizer), model.sequence_length, origin)
 
@@ -124,12 +127,14 @@ READERS = {"megatron": read_megatron, "hf": read_hf, "authors": read_authors}
 def _load_megatron(step: Path, model: ModelConfig, meta: Mapping[str, Any]) -> dict[str, Tensor]:
     with cpu_runtime():
         from model.checkpoint import load_checkpoint
-        from model.parallel import build_stage, initialize, shut_down
+        from model.parallel import build_stages, initialize, shut_down
 
         initialize(Topology(), seed=0)
         try:
             is_bf16 = meta["dtype"] == "bfloat16"
-            stage = build_stage(model, meta["vocab_size"], Topology(), "bf16" if is_bf16 else "fp32")
+            (stage,) = build_stages(
+                model, meta["vocab_size"], Topology(), Execution(precision="bf16" if is_bf16 else "fp32")
+            )
             load_checkpoint(step, [stage])
             state = {name: weight.cpu() for name, weight in stage.state_dict().items() if isinstance(weight, Tensor)}
         finally:
@@ -150,12 +155,3 @@ def _model_config(config: MGLMConfig) -> ModelConfig:
         layernorm_epsilon=config.layer_norm_eps,
         init_std=config.initializer_range,
     )
-
-
-def _module(state: Any, path: Path) -> dict[str, Tensor]:
-    inner = state["module"] if isinstance(state, dict) and isinstance(state.get("module"), dict) else state
-    if not isinstance(inner, dict) or not all(isinstance(value, Tensor) for value in inner.values()):
-        raise MGLMError(
-            f"{path}", found="something else", expected="a state of tensors, alone or as `module` of a DeepSpeed file"
-        )
-    return inner

@@ -58,20 +58,29 @@ def authors_to_hf(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """fp32 weights in Hugging Face names from a released state of either naming; additional positions are appended.
 
     Raises:
-        MGLMError: a name that is in neither naming.
+        MGLMError: lists the names that are in neither naming.
     """
-    renamed, longer = {}, {}
+    renamed, longer, unknown = {}, {}, []
     for name, weight in weights.items():
         if match := _AUTHORS_LONGER.search(name):
             longer["block_" if match[1] else ""] = weight.float()
             continue
         new = _AUTHORS_NAMES.get(name, name)
-        _renamed(new, _NAMES)  # refuses what it does not know
+        if not _known(new):
+            unknown.append(name)
         renamed[new] = weight.float()
+    if unknown:
+        shown = ", ".join(unknown[:8]) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
+        raise MGLMError("the checkpoint's weights", found=f"unknown names {shown}", expected="those of a GLM")
     for kind, rows in longer.items():
         table = f"transformer.{kind}position_embeddings.weight"
         renamed[table] = torch.cat([renamed[table], rows])
     return renamed
+
+
+def _known(name: str) -> bool:
+    general = re.sub(r"\.layers\.\d+\.", ".layers.N.", name)
+    return general in _NAMES or general.rpartition(".")[0] in _NAMES
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import torch
 
 from model.checkpoint_meta import CHECKPOINTS_NAME, TOKENIZER_NAME
 from model.cpu import cpu_runtime
+from model.execution import Execution
 from model.export import write_export
 from model.readers import LoadedModel
 from model.topology import Topology
@@ -16,12 +17,14 @@ def write_megatron(output: Path, loaded: LoadedModel) -> int:
     """Writes checkpoints/step-00000000 (weights alone) and tokenizer/; returns the number of parameters."""
     with cpu_runtime():
         from model.checkpoint import save_checkpoint
-        from model.parallel import build_stage, initialize, shut_down
+        from model.parallel import build_stages, initialize, shut_down
 
         initialize(Topology(), seed=0)
         try:
             is_bf16 = loaded.weights[WORD_EMBEDDINGS].dtype == torch.bfloat16
-            stage = build_stage(loaded.model, loaded.vocab_size, Topology(), "bf16" if is_bf16 else "fp32")
+            (stage,) = build_stages(
+                loaded.model, loaded.vocab_size, Topology(), Execution(precision="bf16" if is_bf16 else "fp32")
+            )
             state = hf_to_megatron(loaded.weights, loaded.model.num_attention_heads)
             stage.load_state_dict({**stage.state_dict(), **state})
             meta = {

@@ -3,18 +3,24 @@
 The defaults suit a first run on small machines; `configs/large.toml` holds the paper's values with their sources.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from core.config import Section
+from model.execution import Attention, Execution, Precision, Recompute
+from model.topology import Topology
 
 # Fields that decide where and how often, not what is computed: a run may continue under other values of them.
 _WHEREABOUTS = {
     "micro_batch_size",
     "tensor_parallel",
     "pipeline_parallel",
-    "distributed_optimizer",
+    "sequence_parallel",
+    "virtual_pipeline",
+    "attention",
+    "head_chunk",
+    "recompute",
     "save_interval",
     "keep_checkpoints",
 }
@@ -35,9 +41,14 @@ class TrainingConfig(Section):
     adam_eps: float = Field(default=1e-6, gt=0)
     clip: float = Field(default=1.0, ge=0)  # of the global gradient norm; 0 is off
     seed: int = Field(default=1234, ge=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     tensor_parallel: int = Field(default=1, gt=0)
     pipeline_parallel: int = Field(default=1, gt=0)
+    sequence_parallel: bool = False  # with tensor parallelism: splits what lies between the split matrices, too
+    virtual_pipeline: int = Field(default=1, gt=0)  # with pipeline parallelism: parts of the model in each stage
+    attention: Attention = "auto"
+    head_chunk: int = Field(default=1024, gt=0)  # positions that have logits at a time
+    recompute: Recompute = "none"  # full: layers keep their input alone; a third more work for a fraction of the memory
     distributed_optimizer: bool = False  # splits the optimiser's state over the data-parallel processes
     save_interval: int = Field(default=1000, gt=0)  # steps between checkpoints; the last step is always saved
     keep_checkpoints: int = Field(default=2, gt=0)  # older ones are removed
@@ -55,6 +66,19 @@ class TrainingConfig(Section):
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result: a run continues, and counts as done, while these stay the same."""
         return self.model_dump(exclude=_WHEREABOUTS)
+
+    def topology(self) -> Topology:
+        return Topology(
+            tensor=self.tensor_parallel,
+            pipeline=self.pipeline_parallel,
+            sequence_parallel=self.sequence_parallel,
+            virtual_pipeline=self.virtual_pipeline,
+        )
+
+    def execution(self) -> Execution:
+        return Execution(
+            precision=self.precision, attention=self.attention, head_chunk=self.head_chunk, recompute=self.recompute
+        )
 
     def whereabouts(self) -> dict[str, Any]:
         """The other fields, kept in the manifest as facts."""

@@ -107,6 +107,13 @@ def prepare_finetune(
     if world_size is None:
         world_size = processes(nproc, config.tensor_parallel * config.pipeline_parallel)
     check_layout("finetune", config, model, tokenizer.vocab_size, world_size)
+    if config.virtual_pipeline > 1 and not config.fixed_length:
+        raise MGLMError(
+            f"finetune.virtual_pipeline {config.virtual_pipeline}",
+            found="rows as long as each batch needs",
+            expected="rows of one length",
+            action="set finetune.fixed_length=true",
+        )
     return Job(
         name="fine-tuning",
         output=output,

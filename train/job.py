@@ -38,15 +38,11 @@ class Job:
 
     @property
     def topology(self) -> Topology:
-        return topology_of(self.config)
+        return self.config.topology()
 
     def claim(self, *, overwrite: bool) -> Stage:
         """Opens the output as this work's stage; it stays locked as long as the stage is held. One process may."""
         return open_stage(self.output, schema=CHECKPOINT, config=self.identity, inputs=self.inputs, overwrite=overwrite)
-
-
-def topology_of(config: TrainingConfig) -> Topology:
-    return Topology(tensor=config.tensor_parallel, pipeline=config.pipeline_parallel)
 
 
 def check_layout(section: str, config: TrainingConfig, model: ModelConfig, vocab_size: int, world_size: int) -> None:
@@ -55,7 +51,8 @@ def check_layout(section: str, config: TrainingConfig, model: ModelConfig, vocab
     Raises:
         MGLMError: names the numbers that do not divide.
     """
-    data_size = topology_of(config).check(model, vocab_size, world_size)
+    config.execution().attention_backend(model.attention_dropout, on_gpu=False)  # refuses what no machine can do
+    data_size = config.topology().check(model, vocab_size, world_size)
     micro = config.micro_batch_size
     rows = micro * data_size
     if config.global_batch_size % rows:
@@ -64,6 +61,14 @@ def check_layout(section: str, config: TrainingConfig, model: ModelConfig, vocab
             found=str(config.global_batch_size),
             expected=f"a multiple of micro_batch_size {micro} × {data_size} data-parallel processes = {rows}",
             action=f"change {section}.global_batch_size, {section}.micro_batch_size or --nproc",
+        )
+    passes = config.global_batch_size // rows
+    if config.virtual_pipeline > 1 and passes % config.pipeline_parallel:
+        raise MGLMError(
+            f"{section}.virtual_pipeline {config.virtual_pipeline}",
+            found=f"{passes} micro-batches a step",
+            expected=f"a multiple of pipeline_parallel {config.pipeline_parallel}",
+            action=f"change {section}.global_batch_size or {section}.micro_batch_size",
         )
 
 

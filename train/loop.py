@@ -20,7 +20,7 @@ from core.log import get_logger
 from core.progress import ProgressReporter, progress
 from model.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from model.optimizer import build_optimizer, build_scheduler
-from model.parallel import build_chunks, seed_step
+from model.parallel import build_chunks, seed_step, unwrap
 from train.batches import MicroBatch
 from train.checkpoints import remove_old
 from train.job import CHECKPOINTS, METRICS, TOKENIZER, Job
@@ -52,7 +52,7 @@ class Trainer:
             job.tokenizer.vocab_size,
             job.topology,
             seed=config.seed,
-            precision=config.precision,
+            execution=config.execution(),
             distributed_optimizer=config.distributed_optimizer,
             overlap=torch.cuda.is_available(),
         )
@@ -75,6 +75,9 @@ class Trainer:
             weight_decay=config.weight_decay,
         )
         self.step = self._restore()
+        if dist.get_rank() == 0:
+            backend = unwrap(self.chunks[0]).backend
+            get_logger("train").info("%s: attention by %s, %s", job.name, backend, config.precision)
         self._passes = get_forward_backward_func()
 
     def train_step(self, micro_batches: list[MicroBatch], stop: StopRequest) -> StepResult:
@@ -90,10 +93,10 @@ class Trainer:
         rows, length = micro_batches[0].input_ids_BS.shape
         sums = self._passes(
             forward_step_func=self._forward,
-            data_iterator=iter(micro_batches),
+            data_iterator=[iter(micro_batches) for _ in self.chunks],  # each part of the model reads its own
             model=self.chunks,
             num_microbatches=len(micro_batches),
-            seq_length=length,
+            seq_length=self.job.topology.padded(length),
             micro_batch_size=rows,
             forward_only=False,
         )

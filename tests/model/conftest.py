@@ -117,6 +117,10 @@ class Reference:
 def reference() -> Reference:
     if not REFERENCE.is_dir():
         pytest.skip("the numerical reference (shared/reference/glm_tiny) is not beside the repository")
+    return read_reference()
+
+
+def read_reference() -> Reference:
     described = json.loads((REFERENCE / "glm_tiny.json").read_text("utf-8"))
     with np.load(REFERENCE / "glm_tiny.npz") as arrays:
         return Reference(described, dict(arrays))

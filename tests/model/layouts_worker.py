@@ -1,8 +1,10 @@
-"""torchrun's worker of test_layouts: trains the tiny GLM on two processes under several layouts.
+"""torchrun's worker of test_layouts: every layout of two processes, and checkpoints of two of them.
 
-    torchrun --nproc-per-node 2 -m tests.model.layouts_worker DIR
+    torchrun --nproc-per-node 2 -m tests.model.layouts_worker DIR [REFERENCE]
 
-writes DIR/layouts.json, losses and parameters per rank of each layout, and a checkpoint of the TP=2 run in DIR/tensor.
+With REFERENCE, a directory with the reference's weights as a checkpoint and its cases, it also leaves what TP=2 makes
+of them.
+
 Light at module level: megatron's checkpoint writer starts a process that imports this again.
 """
 
@@ -11,14 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from model.parity import Layout, layouts_of, measure_layouts
 from model.topology import Topology
 
-STEPS, SAVED_AT = 4, 2
-LAYOUTS = {
-    "tensor": (Topology(tensor=2), True),
-    "pipeline": (Topology(pipeline=2), False),
-    "data": (Topology(), True),
-    "data, plain optimizer": (Topology(), False),
+SAVED_AT = 2
+SAVED = {
+    "tensor": Layout(Topology(tensor=2)),
+    "interleaved": Layout(Topology(pipeline=2, virtual_pipeline=2)),
+    "data": Layout(Topology(), distributed_optimizer=True),
 }
 
 
@@ -27,25 +29,57 @@ def train_layouts(directory: Path) -> None:
     import torch.distributed as dist
 
     from model.checkpoint import save_checkpoint
-    from model.parallel import initialize, shut_down
-    from tests.model.tiny_training import PLAIN, TinyTraining
 
-    results: dict[str, Any] = {}
-    for name, (topology, distributed_optimizer) in LAYOUTS.items():
-        initialize(topology, seed=7)
-        training = TinyTraining(PLAIN, topology, distributed_optimizer=distributed_optimizer)
-        losses = training.train(0, SAVED_AT)
-        if name == "tensor":
-            save_checkpoint(
-                directory / name, training.chunks, training.optimizer, training.scheduler, training.meta(SAVED_AT)
-            )
-        losses += training.train(SAVED_AT, STEPS)
-        held = [0, 0]
-        dist.all_gather_object(held, sum(weight.numel() for weight in training.chunks[0].parameters()))
-        results[name] = {"losses": losses, "norms": training.gradient_norms, "parameters": held}
-    if dist.get_rank() == 0:
-        (directory / "layouts.json").write_text(json.dumps(results))
-    shut_down()
+    held: dict[str, list[int]] = {}
+
+    def during(layout: Layout, steps: int, training: Any) -> None:
+        if steps != SAVED_AT:
+            return
+        held[layout.name] = [0, 0]
+        dist.all_gather_object(
+            held[layout.name], sum(weight.numel() for chunk in training.chunks for weight in chunk.parameters())
+        )
+        for name, saved in SAVED.items():
+            if layout == saved:
+                save_checkpoint(
+                    directory / name, training.chunks, training.optimizer, training.scheduler, training.meta(steps)
+                )
+
+    measure_layouts(directory, layouts_of(2), during)
+    (directory / "parameters.json").write_text(json.dumps(held))
+
+
+def compute_reference(directory: Path, reference: Path) -> None:
+    """Logits, losses and gradients of the reference's cases at TP=2, this rank's part of each."""
+    import torch
+    import torch.distributed as dist
+    from safetensors.torch import load_file, save_file
+
+    from model.checkpoint import load_checkpoint
+    from model.checkpoint_meta import read_meta
+    from model.config import ModelConfig
+    from model.parallel import build_stages, initialize
+
+    initialize(Topology(tensor=2), seed=1)
+    (step,) = reference.glob("step-*")
+    meta = read_meta(step)
+    (stage,) = build_stages(ModelConfig.model_validate(meta["model"]), meta["vocab_size"], Topology(tensor=2))
+    load_checkpoint(step, [stage])
+    for path in sorted(reference.glob("case*.safetensors")):
+        case = load_file(path)
+        rows = case["input_ids"], case["position_ids"], case["sep"]
+        found = {"logits": stage(*rows).detach().contiguous()}
+        if "labels" in case:
+            for smoothing in (0.1, 0.0):  # the gradients compared are those of the plain loss
+                stage.zero_grad()
+                losses_N = stage(*rows, labels_BS=case["labels"], label_smoothing=smoothing)
+                found[f"loss {smoothing}"] = losses_N.detach().mean().reshape(1)
+            losses_N.mean().backward()
+            for name in ("embedding.word_embeddings.weight", "decoder.layers.0.mlp.linear_fc1.weight"):
+                found[name] = dict(stage.named_parameters())[name].grad
+        save_file(
+            {name: torch.clone(part) for name, part in found.items()}, directory / f"{path.stem}.{dist.get_rank()}"
+        )
 
 
 if __name__ == "__main__":
@@ -53,3 +87,8 @@ if __name__ == "__main__":
 
     with cpu_runtime():
         train_layouts(Path(sys.argv[1]))
+        if len(sys.argv) > 2:
+            compute_reference(Path(sys.argv[1]), Path(sys.argv[2]))
+        from model.parallel import shut_down
+
+        shut_down()

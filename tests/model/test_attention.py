@@ -1,6 +1,11 @@
+from types import SimpleNamespace
+
+import pytest
 import torch
 
-from model.attention import glm_mask
+from core.errors import MGLMError
+from model.attention import DenseAttention, FlexAttention, block_mask, glm_mask, mask_for
+from model.execution import Execution
 from model.hf.modeling_mglm import glm_mask as hugging_face_mask
 
 CONTEXT, LENGTH = 3, 6
@@ -31,3 +36,31 @@ def test_the_twin_masks_alike_and_hides_padding() -> None:
     assert not mask[2:, :2].any()
     assert mask.diagonal().all()
     assert torch.equal(hugging_face_mask(context, ones, 4, 2), glm_mask(context, LENGTH)[:, :, 4:])
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")  # slow here, and right
+@pytest.mark.parametrize("segmented", [False, True])
+def test_both_backends_give_the_same_numbers(segmented: bool) -> None:
+    length, context = 150, torch.tensor([40, 97])  # more than one block of 128
+    segments = torch.arange(length).expand(2, length) // 60 if segmented else None
+    config = SimpleNamespace(attention_dropout=0.0)
+    results = {}
+    for name, attention in (("sdpa", DenseAttention(config)), ("flex", FlexAttention(config))):
+        generator = torch.Generator().manual_seed(3)
+        parts = [torch.randn(length, 2, 3, 8, generator=generator) for _ in range(3)]
+        results[name] = attention(*parts, attention_mask=mask_for(name, context, length, segments))
+    torch.testing.assert_close(results["flex"], results["sdpa"], rtol=0, atol=1e-5)
+
+
+def test_layers_of_a_pass_share_a_block_mask_and_it_goes_with_its_rows() -> None:
+    mask = mask_for("flex", torch.tensor([3]), 140)
+    assert block_mask(mask) is block_mask(mask)
+    assert block_mask(mask.clone()) is not block_mask(mask)
+
+
+def test_flex_is_chosen_on_gpus_without_dropout_and_refused_with_it() -> None:
+    auto = Execution()
+    assert auto.attention_backend(0.0, on_gpu=True) == "flex"
+    assert auto.attention_backend(0.1, on_gpu=True) == auto.attention_backend(0.0, on_gpu=False) == "sdpa"
+    with pytest.raises(MGLMError, match="attention_dropout 0.1; expected 0"):
+        Execution(attention="flex").attention_backend(0.1, on_gpu=True)

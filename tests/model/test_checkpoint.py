@@ -9,9 +9,11 @@ from core.errors import MGLMError
 from model.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from model.checkpoint_meta import checkpoint_hash, locate_checkpoint
 from model.config import ModelConfig
-from model.parallel import Precision, build_chunks
+from model.execution import Execution, Precision
+from model.parallel import build_chunks
+from model.parity import MODEL
+from model.tiny_training import VOCAB_SIZE, WITH_DROPOUT, TinyTraining
 from model.topology import Topology
-from tests.model.tiny_training import PLAIN, VOCAB_SIZE, WITH_DROPOUT, TinyTraining
 
 pytestmark = pytest.mark.usefixtures("megatron_world")
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("megatron_world")
 def test_a_resumed_run_equals_the_uninterrupted_one(
     tmp_path: Path, distributed_optimizer: bool, precision: Precision
 ) -> None:
-    settings: Any = {"distributed_optimizer": distributed_optimizer, "precision": precision}
+    settings: Any = {"distributed_optimizer": distributed_optimizer, "execution": Execution(precision=precision)}
     whole = TinyTraining(WITH_DROPOUT, Topology(), **settings)
     whole.train(0, 3)
     save_checkpoint(tmp_path, whole.chunks, whole.optimizer, whole.scheduler, {**whole.meta(3), "cursor": [1, 2]})
@@ -38,10 +40,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
 
 
 def test_after_loading_no_two_parameters_share_a_step(tmp_path: Path) -> None:
-    first = TinyTraining(PLAIN, Topology(), distributed_optimizer=True)
+    first = TinyTraining(MODEL, Topology(), distributed_optimizer=True)
     first.train(0, 2)
     saved = save_checkpoint(tmp_path, first.chunks, first.optimizer, first.scheduler, first.meta(2))
-    second = TinyTraining(PLAIN, Topology(), distributed_optimizer=True)
+    second = TinyTraining(MODEL, Topology(), distributed_optimizer=True)
     load_checkpoint(saved, second.chunks, second.optimizer, second.scheduler)
     (part,) = second.optimizer.chained_optimizers
     steps = [state["step"] for state in part.optimizer.state.values()]
@@ -50,29 +52,29 @@ def test_after_loading_no_two_parameters_share_a_step(tmp_path: Path) -> None:
 
 
 def test_biases_and_layernorms_are_not_decayed() -> None:
-    training = TinyTraining(PLAIN, Topology(), distributed_optimizer=False)
+    training = TinyTraining(MODEL, Topology(), distributed_optimizer=False)
     for group in training.optimizer.param_groups:
         for parameter in group["params"]:
             assert group["wd_mult"] == (0.0 if parameter.dim() == 1 else 1.0)
 
 
 def test_another_model_or_optimizer_is_refused_by_name(tmp_path: Path) -> None:
-    training = TinyTraining(PLAIN, Topology(), distributed_optimizer=True)
+    training = TinyTraining(MODEL, Topology(), distributed_optimizer=True)
     saved = save_checkpoint(tmp_path, training.chunks, None, None, training.meta(1))
-    wider = ModelConfig(**{**PLAIN.model_dump(), "ffn_hidden_size": 64})
+    wider = ModelConfig(**{**MODEL.model_dump(), "ffn_hidden_size": 64})
     with pytest.raises(MGLMError, match="ffn_hidden_size 128; expected ffn_hidden_size 64"):
         load_checkpoint(saved, build_chunks(wider, VOCAB_SIZE, Topology()))
     with pytest.raises(MGLMError, match="vocab_size 256; expected vocab_size 384"):
-        load_checkpoint(saved, build_chunks(PLAIN, 384, Topology()))
+        load_checkpoint(saved, build_chunks(MODEL, 384, Topology()))
     with pytest.raises(MGLMError, match="no optimizer"):
         load_checkpoint(saved, training.chunks, training.optimizer)
 
 
 def test_weights_alone_can_begin_another_run(tmp_path: Path) -> None:
-    first = TinyTraining(PLAIN, Topology(), distributed_optimizer=True)
+    first = TinyTraining(MODEL, Topology(), distributed_optimizer=True)
     first.train(0, 2)
     saved = save_checkpoint(tmp_path, first.chunks, first.optimizer, first.scheduler, first.meta(2))
-    second = TinyTraining(PLAIN, Topology(), distributed_optimizer=False, seed=9)
+    second = TinyTraining(MODEL, Topology(), distributed_optimizer=False, seed=9)
     load_checkpoint(saved, second.chunks)
     second.optimizer.reload_model_params()
     for one, other in zip(first.chunks[0].parameters(), second.chunks[0].parameters(), strict=True):
@@ -80,7 +82,7 @@ def test_weights_alone_can_begin_another_run(tmp_path: Path) -> None:
 
 
 def test_what_is_incomplete_is_not_the_latest(tmp_path: Path) -> None:
-    training = TinyTraining(PLAIN, Topology(), distributed_optimizer=False)
+    training = TinyTraining(MODEL, Topology(), distributed_optimizer=False)
     assert latest_checkpoint(tmp_path / "none") is None
     root = tmp_path / "checkpoints"
     for step in (2, 10):

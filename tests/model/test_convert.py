@@ -87,7 +87,7 @@ def test_the_twin_computes_what_the_megatron_model_computes(
     export: Path, pretrained: Path, tokenizer: Tokenizer
 ) -> None:
     from model.checkpoint import latest_checkpoint, load_checkpoint
-    from model.parallel import build_stage, initialize, shut_down
+    from model.parallel import build_stages, initialize, shut_down
     from model.topology import Topology
 
     ids = torch.tensor([[tokenizer.cls_id, 5, tokenizer.smask_id, 7, tokenizer.sop_id, 9, 11]])
@@ -97,7 +97,8 @@ def test_the_twin_computes_what_the_megatron_model_computes(
     assert latest is not None
     with cpu_runtime(), torch.no_grad():
         initialize(Topology(), seed=1)
-        stage = build_stage(MODEL, tokenizer.vocab_size, Topology()).eval()
+        (stage,) = build_stages(MODEL, tokenizer.vocab_size, Topology())
+        stage.eval()
         load_checkpoint(latest, [stage])
         wanted = stage(ids, positions, context)
         shut_down()

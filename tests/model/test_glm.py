@@ -3,8 +3,11 @@ from typing import Any
 import pytest
 import torch
 
+from core.errors import MGLMError
 from model.config import ModelConfig
-from model.parallel import build_chunks, build_stage, seed_step, unwrap
+from model.execution import Execution
+from model.parallel import build_chunks, build_stages, seed_step, unwrap
+from model.tiny_training import micro_batches_of
 from model.topology import Topology
 from model.weights import authors_to_hf, hf_to_megatron, megatron_to_hf
 
@@ -12,7 +15,7 @@ SMALL = ModelConfig(num_layers=2, hidden_size=32, num_attention_heads=2, sequenc
 
 
 def stage_of(reference: Any) -> Any:
-    stage = build_stage(reference.model, reference.vocab_size, Topology())
+    (stage,) = build_stages(reference.model, reference.vocab_size, Topology())
     weights = hf_to_megatron(authors_to_hf(reference.weights), reference.model.num_attention_heads)
     stage.load_state_dict({**stage.state_dict(), **weights})
     return stage
@@ -64,7 +67,7 @@ def test_gradients_are_those_of_the_authors(reference: Any) -> None:
 
 @pytest.mark.usefixtures("megatron_world")
 def test_the_model_has_the_parameters_its_config_counts() -> None:
-    stage = build_stage(SMALL, 256, Topology())
+    (stage,) = build_stages(SMALL, 256, Topology())
     assert sum(weight.numel() for weight in stage.parameters()) == SMALL.parameters(256)
 
 
@@ -125,3 +128,26 @@ def test_dropout_depends_on_the_step_alone() -> None:
     first, second = logits_at(3), logits_at(4)
     assert torch.equal(logits_at(3), first)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.usefixtures("megatron_world")
+@pytest.mark.parametrize(
+    "execution", [Execution(head_chunk=3), Execution(recompute="full")], ids=["head in chunks", "recompute"]
+)
+def test_saving_memory_changes_no_gradient(execution: Execution) -> None:
+    plain = SMALL.model_copy(update={"hidden_dropout": 0.0, "attention_dropout": 0.0})
+    gradients = []
+    for way in (Execution(), execution):
+        stage = unwrap(build_chunks(plain, 256, Topology(), execution=way)[0]).train()
+        rows = micro_batches_of(0)[0]
+        stage(**rows, label_smoothing=0.1).sum().backward()
+        gradients.append({name: parameter.main_grad.clone() for name, parameter in stage.named_parameters()})
+    for name, wanted in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], wanted, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.usefixtures("megatron_world")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="flex attention runs on this machine")
+def test_flex_attention_is_refused_without_a_gpu() -> None:
+    with pytest.raises(MGLMError, match="attention flex; found no GPU"):
+        build_stages(SMALL.model_copy(update={"attention_dropout": 0.0}), 256, Topology(), Execution(attention="flex"))

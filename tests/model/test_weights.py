@@ -68,5 +68,5 @@ def test_rows_for_longer_inputs_are_appended() -> None:
 
 
 def test_a_weight_of_another_model_is_refused() -> None:
-    with pytest.raises(MGLMError, match="unknown name"):
+    with pytest.raises(MGLMError, match="unknown names transformer.rotary.weight"):
         authors_to_hf({"transformer.rotary.weight": torch.zeros(1)})

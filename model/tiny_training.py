@@ -1,5 +1,6 @@
-"""A tiny GLM in training: random rows, megatron's schedule, losses per target."""
+"""A tiny GLM in training, for parity checks: random rows, megatron's schedule, losses per target."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,18 +9,16 @@ from megatron.core import parallel_state
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from model.config import ModelConfig
+from model.execution import Execution
 from model.optimizer import build_optimizer, build_scheduler
-from model.parallel import Precision, build_chunks, seed_step
+from model.parallel import build_chunks, seed_step
+from model.parity import MODEL
 from model.topology import Topology
 
 VOCAB_SIZE = 256
-ROWS, LENGTH, CONTEXT, MICRO_ROWS = 8, 24, 14, 2
+ROWS, LENGTH, CONTEXT, MICRO_ROWS = 16, 23, 14, 2  # an odd length: sequence parallelism has to pad
 LABEL_SMOOTHING = 0.1
-PLAIN = ModelConfig(
-    num_layers=2, hidden_size=32, num_attention_heads=4, sequence_length=24, max_positions=33,
-    hidden_dropout=0.0, attention_dropout=0.0,
-)  # fmt: skip
-WITH_DROPOUT = PLAIN.model_copy(update={"hidden_dropout": 0.1, "attention_dropout": 0.1})
+WITH_DROPOUT = MODEL.model_copy(update={"hidden_dropout": 0.1, "attention_dropout": 0.1})
 
 
 class TinyTraining:
@@ -32,21 +31,25 @@ class TinyTraining:
         *,
         distributed_optimizer: bool,
         seed: int = 7,
-        precision: Precision = "fp32",
+        execution: Execution | None = None,
     ) -> None:
-        self.model, self.seed = model, seed
+        self.model, self.topology, self.seed = model, topology, seed
         self.gradient_norms: list[float] = []
+        execution = execution or Execution()
         self.chunks = build_chunks(
-            model, VOCAB_SIZE, topology, seed=seed, precision=precision, distributed_optimizer=distributed_optimizer
+            model, VOCAB_SIZE, topology, seed=seed, execution=execution, distributed_optimizer=distributed_optimizer
         )
         self.optimizer = build_optimizer(
-            self.chunks, learning_rate=5e-3, precision=precision, distributed_optimizer=distributed_optimizer
+            self.chunks,
+            learning_rate=5e-3,
+            precision=execution.precision,
+            distributed_optimizer=distributed_optimizer,
         )
         self.scheduler = build_scheduler(self.optimizer, learning_rate=5e-3, min_learning_rate=1e-3, warmup=1, decay=20)
 
     def train(self, first: int, last: int) -> list[float]:
         """Mean losses per target of steps first … last − 1, the same on every rank."""
-        return [self._step(step) for step in range(first, last)]
+        return [self.step(step) for step in range(first, last)]
 
     def meta(self, step: int) -> dict[str, Any]:
         return {
@@ -57,7 +60,8 @@ class TinyTraining:
             "tokenizer_sha256": "none",
         }
 
-    def _step(self, step: int) -> float:
+    def step(self, step: int, before_update: Callable[[], None] | None = None) -> float:
+        """One step; `before_update` is called when all gradients are there."""
         seed_step(self.seed, step)
         for chunk in self.chunks:
             chunk.zero_grad_buffer()
@@ -65,13 +69,15 @@ class TinyTraining:
         micro_batches = micro_batches_of(step)
         sums = get_forward_backward_func()(
             forward_step_func=_forward,
-            data_iterator=iter(micro_batches),
+            data_iterator=[iter(micro_batches) for _ in self.chunks],
             model=self.chunks,
             num_microbatches=len(micro_batches),
-            seq_length=LENGTH,
+            seq_length=self.topology.padded(LENGTH),
             micro_batch_size=MICRO_ROWS,
             forward_only=False,
         )
+        if before_update is not None:
+            before_update()
         self.gradient_norms.append(float(self.optimizer.step()[1]))
         self.scheduler.step(1)
         total_2 = torch.stack(sums).sum(0) if sums else torch.zeros(2, dtype=torch.float64)
