@@ -90,7 +90,10 @@ class _HeadLosses(torch.autograd.Function):
             gradient_NV.scatter_add_(1, local_N[rows, None], -held_N1)
             gradient_NV = gradient_NV.mul_(gradients[0][rows, None]).to(hidden_NH.dtype)
             gradient_NH[rows] = gradient_NV @ weight_VH
-            gradient_VH += gradient_NV.T @ hidden_NH[rows]
+            if gradient_VH.dtype == gradient_NV.dtype:
+                gradient_VH.addmm_(gradient_NV.T, hidden_NH[rows])  # in place: the product is as large as the weight
+            else:
+                gradient_VH += gradient_NV.T @ hidden_NH[rows]
         return gradient_NH, gradient_VH.to(weight_VH.dtype), None, None, None, None
 
 
