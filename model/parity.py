@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import MGLMError
+from core.processes import end_with_parent
 from model.config import ModelConfig
 from model.topology import Topology
 
@@ -204,7 +205,12 @@ def _launch(processes: int, directory: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     ended = subprocess.run(
-        [*command, "-m", "model.parity", str(directory)], env=environment, capture_output=True, text=True, check=False
+        [*command, "-m", "model.parity", str(directory)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=end_with_parent,
     )
     if ended.returncode:
         reasons = [line for line in ended.stderr.splitlines() if "Error: " in line] or ended.stderr.splitlines()[-1:]
