@@ -1,14 +1,38 @@
 """The commands of `mglm balancing`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import MGLMError
 from core.options import ConfigOption, OutputOption, OverwriteOption, SetOption
 
+if TYPE_CHECKING:
+    from balancing.config import BalancingConfig
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Counts per language to a plan of shares.")
+
+CountsOption = Annotated[
+    Path, typer.Option("--counts", help="CSV with a column code or language, or the output of corpus build.")
+]
+CountColumnOption = Annotated[
+    str | None, typer.Option("--count-column", "--column", help="Column to balance by [documents].")
+]
+CodeColumnOption = Annotated[str | None, typer.Option(help="Column of the language codes [code or language].")]
+AlphaOption = Annotated[float | None, typer.Option(help="0 is uniform, 1 as counted [0.3].")]
+TableOption = Annotated[str | None, typer.Option(metavar="FILE", help="CSV with a column share or weight.")]
+TableColumnOption = Annotated[str | None, typer.Option(help="Column of the table [share or weight].")]
+CurveOption = Annotated[str | None, typer.Option(help="log-linear (the paper's line) or zipf [log-linear].")]
+RegressionOption = Annotated[str | None, typer.Option(help="ols or theil-sen, which outliers do not pull [ols].")]
+FitRanksOption = Annotated[str | None, typer.Option(metavar="A:B", help="Fit the line through these ranks only.")]
+FitMinCountOption = Annotated[float | None, typer.Option(help="Fit the line through languages that have so many.")]
+BudgetOption = Annotated[float | None, typer.Option(help="Tokens of the whole training, e.g. 8e11.")]
+MaxEpochsOption = Annotated[str | None, typer.Option(metavar="N|none", help="Most passes over a language [none].")]
+TokensColumnOption = Annotated[str | None, typer.Option(help="Column of the tokens that a language has.")]
+TokensUnitOption = Annotated[float | None, typer.Option(help="What one in that column is, e.g. 1e9 [1].")]
+BytesColumnOption = Annotated[str | None, typer.Option(help="Column of bytes, to estimate the tokens from.")]
+BytesPerTokenOption = Annotated[float | None, typer.Option(help="To estimate them with [4].")]
 
 
 @app.callback()
@@ -18,38 +42,78 @@ def balancing() -> None:
 
 @app.command()
 def fit(
-    counts: Annotated[
-        Path, typer.Option("--counts", help="CSV with a column code or language, or the output of corpus build.")
-    ],
+    counts: CountsOption,
     output: OutputOption,
-    count_column: Annotated[str | None, typer.Option(help="Column to balance by [documents].")] = None,
-    strategy: Annotated[str | None, typer.Option(help="two-stage, alpha, raw or uniform [two-stage].")] = None,
-    curve: Annotated[str | None, typer.Option(help="log-linear (the paper's line) or zipf [log-linear].")] = None,
-    alpha: Annotated[float | None, typer.Option(help="0 is uniform, 1 as counted [0.3].")] = None,
-    budget_tokens: Annotated[float | None, typer.Option(help="Tokens of the whole training.")] = None,
-    max_epochs: Annotated[str | None, typer.Option(metavar="N|none", help="Most passes over a language.")] = None,
+    count_column: CountColumnOption = None,
+    code_column: CodeColumnOption = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="two-stage, alpha, raw, uniform, unimax or table [two-stage].")
+    ] = None,
+    alpha: AlphaOption = None,
+    table: TableOption = None,
+    table_column: TableColumnOption = None,
+    curve: CurveOption = None,
+    regression: RegressionOption = None,
+    fit_ranks: FitRanksOption = None,
+    fit_min_count: FitMinCountOption = None,
+    budget_tokens: BudgetOption = None,
+    max_epochs: MaxEpochsOption = None,
+    tokens_column: TokensColumnOption = None,
+    tokens_unit: TokensUnitOption = None,
+    bytes_column: BytesColumnOption = None,
+    bytes_per_token: BytesPerTokenOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Fit the two-stage line and write plan.json, plan.csv and the plots. Options override the [balancing] section."""
-    from balancing.config import BalancingConfig
+    """Fit the two-stage line and write plan.json, plan.csv, the page and the plots."""
+    options = dict(locals())  # first of all: names of options are names of fields
     from balancing.plan_files import make_plan
-    from core.config import RunConfig
 
-    options = {
-        "count_column": count_column,
-        "strategy": strategy,
-        "curve": curve,
-        "alpha": alpha,
-        "budget_tokens": budget_tokens,
-    }
-    run = RunConfig(config, set_ or ())
-    table = run.tables.setdefault("balancing", {})
-    table |= {name: value for name, value in options.items() if value is not None}
-    if max_epochs is not None:
-        table["max_epochs"] = _epochs(max_epochs)
-    make_plan(counts, output, config=run.section("balancing", BalancingConfig), overwrite=overwrite)
+    make_plan(counts, output, config=_section(options), overwrite=overwrite)
+
+
+@app.command()
+def compare(
+    counts: CountsOption,
+    output: OutputOption,
+    count_column: CountColumnOption = None,
+    code_column: CodeColumnOption = None,
+    alpha: AlphaOption = None,
+    table: TableOption = None,
+    table_column: TableColumnOption = None,
+    curve: CurveOption = None,
+    regression: RegressionOption = None,
+    fit_ranks: FitRanksOption = None,
+    fit_min_count: FitMinCountOption = None,
+    budget_tokens: BudgetOption = None,
+    max_epochs: MaxEpochsOption = None,
+    tokens_column: TokensColumnOption = None,
+    tokens_unit: TokensUnitOption = None,
+    bytes_column: BytesColumnOption = None,
+    bytes_per_token: BytesPerTokenOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Set all strategies side by side: tables, plots, and a summary on stdout."""
+    options = dict(locals())
+    from balancing.compare_files import make_comparison
+
+    typer.echo(make_comparison(counts, output, config=_section(options), overwrite=overwrite))
+
+
+@app.command()
+def paper(
+    tables: Annotated[
+        Path,
+        typer.Option("--tables", help="Directory with mc4.csv; cc100.csv and wikipedia_mbert.csv if you have them."),
+    ],
+) -> None:
+    """Print the paper's shares of section 3.5 beside what public counts give, and how far its open questions matter."""
+    from balancing.paper import report
+
+    typer.echo(report(tables))
 
 
 @app.command()
@@ -79,6 +143,18 @@ def sample(
         spark=run.section("spark", SparkConfig),
         overwrite=overwrite,
     )
+
+
+def _section(options: dict[str, Any]) -> "BalancingConfig":
+    """The [balancing] section with the options given on the command line, which are named as its fields."""
+    from balancing.config import BalancingConfig
+    from core.config import RunConfig
+
+    run = RunConfig(options["config"], options["set_"] or ())
+    table = run.tables.setdefault("balancing", {})
+    given = {name: options[name] for name in BalancingConfig.model_fields if options.get(name) is not None}
+    table |= {name: _epochs(value) if name == "max_epochs" else value for name, value in given.items()}
+    return run.section("balancing", BalancingConfig)
 
 
 def _epochs(text: str) -> float | None:

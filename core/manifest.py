@@ -31,8 +31,10 @@ LOCK_NAME = ".lock"
 MADE_BY = {
     "documents/1": "mglm corpus build",
     "plan/1": "mglm balancing fit",
+    "comparison/1": "mglm balancing compare",
     "sample/1": "mglm balancing sample",
     "tokenizer/1": "mglm tokenizer train",
+    "tokenizer_report/1": "mglm tokenizer report",
     "shards/1": "mglm tokenizer shard",
     "checkpoint/1": "mglm train pretrain or mglm train finetune",
     "hf/1": "mglm model convert --to hf",

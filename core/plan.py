@@ -13,7 +13,11 @@ PLAN = "plan/1"
 
 
 class PlanLanguage(BaseModel):
-    """One language of a plan. Shares lie between 0 and 1; `tokens` and `epochs` are None without a budget."""
+    """One language of a plan. Shares lie between 0 and 1; `tokens` and `epochs` are None without a budget.
+
+    `residual` is ln(count) − ln(fitted_count), above 0 for a language above the line; `ratio` is share / raw_share.
+    `group` is the resource group: high, middle or low, by raw_share.
+    """
 
     model_config = ConfigDict(extra="forbid")
     code: str
@@ -23,6 +27,9 @@ class PlanLanguage(BaseModel):
     raw_share: float
     stage1_share: float
     share: float = Field(ge=0, le=1)
+    residual: float | None = None
+    ratio: float | None = None
+    group: str | None = None
     tokens: float | None = None
     epochs: float | None = None
     available_tokens: float | None = None
@@ -30,7 +37,10 @@ class PlanLanguage(BaseModel):
 
 
 class Plan(BaseModel):
-    """Which share of training sequences each language gets, and how that came about."""
+    """Which share of training sequences each language gets, and how that came about.
+
+    `notes` say in words what a reader should know: what was left out, what was limited, which unit was taken.
+    """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
     schema_name: Literal["plan/1"] = Field(default="plan/1", alias="schema")
@@ -40,6 +50,7 @@ class Plan(BaseModel):
     count_unit: str
     budget_tokens: float | None = None
     fit: dict[str, Any] = {}
+    notes: list[str] = []
     languages: list[PlanLanguage]
 
     def shares(self) -> dict[str, float]:
