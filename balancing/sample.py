@@ -1,25 +1,48 @@
 """`mglm balancing sample`: documents/1 and a plan → sample/1, text in the plan's shares.
 
-Shares are of bytes. Every document of a language is taken as often as its language's weight says; the fraction is drawn
-from the document's hash, so neither partitions nor machines change the sample.
+Shares are of bytes. Every document of a language is taken as often as its language's weight w says: floor(w) times, and
+once more if its place on the ring of hashes lies within w − floor(w) after a point that the seed sets. The place is the
+document's hash itself, so neither partitions nor machines change the sample, a larger weight takes the same documents
+and more, and what is taken lies together where documents are sorted by their hash: text between is not read.
+
+What a hash decides is a Bernoulli draw. A language's bytes are the sum of its documents' draws times their sizes, a
+weighted Poisson binomial variable of mean w·Σb and variance f(1 − f)·Σb², where f = w − floor(w). The bounds of the
+shares are normal and two-sided, by first-order error propagation of B/ΣB: rough for a language of few documents.
 """
 
+import csv
+import io
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from balancing.config import BalancingConfig
+from core.document_ranges import EVERY_HASH, HASHES, HashRange, RowGroup
 from core.documents import uniform
 from core.errors import MGLMError
+from core.languages import language_name
 from core.log import get_logger
-from core.manifest import Manifest, open_stage, read_manifest
-from core.parquet import publish
+from core.manifest import FileEntry, Manifest, open_stage, read_manifest, sha256_file, write_atomically
 from core.plan import read_plan
 from core.schemas import DOCUMENTS, SAMPLE
 from core.spark import SparkConfig, spark_session
 
+TABLE_NAME = "sample.csv"
+CONFIDENCE = 0.95
+_QUANTILE = 1.959964  # of the normal distribution, for CONFIDENCE on two sides
+_SHOWN = 15  # languages in the log; the table has all
+
 log = get_logger("balancing")
+
+
+class Stock(NamedTuple):
+    """What there is of a language to draw from: documents, their UTF-8 bytes, the sum of their squares."""
+
+    documents: int
+    n_bytes: int
+    squared_bytes: float
 
 
 def make_sample(
@@ -49,22 +72,35 @@ def make_sample(
     if stage.manifest is not None:
         log.info("%s: already made", output)
         return stage.manifest
-    from balancing.sample_job import count_sample, draw, sort_sample, train_bytes
+    from balancing.sample_job import draw, stock_of, survey
 
+    shares = plan.shares()
     with spark_session("balancing sample", spark) as session:
-        available = train_bytes(session, documents / "documents")
-        shares = plan.shares()
+        tasks = session.sparkContext.defaultParallelism * max(1, spark.partitions_per_core)
+        groups = survey(session, documents, source, shares.keys(), tasks)
+        stock = {code: stock_of(of_language) for code, of_language in groups.items()}
+        available = {code: have.n_bytes for code, have in stock.items()}
         weights = weights_of(available, shares, target_bytes=config.sample_bytes, max_copies=config.max_copies)
-        if not (stage.resumed and (stage.work / "drawn" / "_SUCCESS").exists()):
-            draw(session, documents / "documents", weights, config.seed, stage.work / "drawn")
-        sort_sample(session, stage.work / "drawn", stage.work / "sample")
-        counts = count_sample(session, stage.work / "sample")
+        drawn = draw(session, documents, groups, weights, config.seed, stage, tasks)
+    counts: dict[str, dict[str, int]] = {}
+    for part in drawn:
+        if part.rows:
+            count = counts.setdefault(part.lang, {"rows": 0, "documents": 0, "bytes": 0})
+            count["rows"] += part.rows
+            count["documents"] += part.documents
+            count["bytes"] += part.n_bytes
     if not counts:
         raise MGLMError(
             f"a sample of {config.sample_bytes} bytes", found="no document drawn", action="raise --target-bytes"
         )
-    facts = _describe(shares, available, weights, counts, config)
-    manifest = stage.finish(rows=publish(stage, "sample"), counts=counts, facts=facts)
+    facts = describe(shares, stock, weights, counts, config.max_copies) | {
+        "not_in_plan": sorted(source.counts.keys() - shares.keys()),
+        "text_bytes_stored": sum(group.stored_text_bytes for of_language in groups.values() for group in of_language),
+        "text_bytes_opened": opened_text_bytes(groups, weights, config.seed),
+    }
+    write_atomically(output / TABLE_NAME, as_csv(facts, counts))
+    files = [part.file for part in drawn if part.file is not None]
+    manifest = stage.finish(files=[*files, _entry(output / TABLE_NAME)], counts=counts, facts=facts)
     _report(manifest, output, time.monotonic() - started)
     return manifest
 
@@ -97,36 +133,85 @@ def weights_of(
     }
 
 
-def copies_of(doc_id: str, weight: float, seed: int) -> int:
-    """How often this document is in the sample: the weight, its fraction rounded up or down by the document's hash."""
-    whole = int(weight)
-    return whole + (uniform(doc_id, "sample", seed) < weight - whole)
+def once_more(weight: float, seed: int) -> list[HashRange]:
+    """Where on the ring of hashes documents are taken once more than floor(weight) times: w − floor(w) of it."""
+    start = int(uniform("", "sample", seed) * HASHES)
+    stop = start + round((weight - math.floor(weight)) * HASHES)
+    ranges = [HashRange(0, stop - HASHES), HashRange(start, HASHES)] if stop > HASHES else [HashRange(start, stop)]
+    return [hashes for hashes in ranges if hashes.high > hashes.low]
 
 
-def _describe(
+def ranges_to_read(weight: float, seed: int) -> list[HashRange]:
+    """Where documents are taken at all, in order."""
+    return once_more(weight, seed) if weight < 1 else [EVERY_HASH]
+
+
+def opened_text_bytes(groups: Mapping[str, Sequence[RowGroup]], weights: Mapping[str, float], seed: int) -> int:
+    """What the text of the row groups takes on disk that have to be opened for a sample."""
+    return sum(
+        group.stored_text_bytes
+        for code, weight in weights.items()
+        for group in groups[code]
+        if any(hashes.touches(group) for hashes in ranges_to_read(weight, seed))
+    )
+
+
+def describe(
     shares: Mapping[str, float],
-    available: Mapping[str, int],
+    stock: Mapping[str, Stock],
     weights: Mapping[str, float],
     counts: Mapping[str, Mapping[str, int]],
-    config: BalancingConfig,
+    max_copies: float,
 ) -> dict[str, Any]:
+    """The facts of a sample: for each language its share in the plan, expected, with its bounds, and as it came out."""
+    mean = {code: weight * stock[code].n_bytes for code, weight in weights.items()}
+    variance = {code: (weight % 1) * (1 - weight % 1) * stock[code].squared_bytes for code, weight in weights.items()}
+    planned, expected, noise = sum(shares[code] for code in weights), sum(mean.values()), sum(variance.values())
     total = sum(count["bytes"] for count in counts.values())
-    planned = sum(shares[code] for code in weights)
-    limited = [code for code, weight in weights.items() if weight >= config.max_copies]
+    languages = {}
+    for code, weight in weights.items():
+        share = mean[code] / expected
+        deviation = math.sqrt((1 - 2 * share) * variance[code] + share**2 * noise) / expected
+        languages[code] = {
+            "plan_share": shares[code] / planned,
+            "expected_share": share,
+            "low": max(0.0, share - _QUANTILE * deviation),
+            "high": min(1.0, share + _QUANTILE * deviation),
+            "share": counts.get(code, {}).get("bytes", 0) / total,
+            "copies": weight,
+            "available_documents": stock[code].documents,
+        }
     return {
         "bytes": total,
-        "limited_to_max_copies": limited,
+        "expected_bytes": round(expected),
+        "confidence": CONFIDENCE,
+        "outside_bounds": [code for code, of in languages.items() if not of["low"] <= of["share"] <= of["high"]],
+        "limited_to_max_copies": [code for code, weight in weights.items() if weight >= max_copies],
         "without_documents": sorted(code for code in shares if code not in weights),
-        "not_in_plan": sorted(code for code in available if code not in shares),
-        "languages": {
-            code: {
-                "expected_share": shares[code] / planned,
-                "share": counts.get(code, {}).get("bytes", 0) / total,
-                "copies": weight,
-            }
-            for code, weight in weights.items()
-        },
+        "languages": languages,
     }
+
+
+def as_csv(facts: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> str:
+    """The languages of a sample, a row each, the largest first."""
+    text = io.StringIO()
+    measured = ["plan_share", "expected_share", "low", "high", "share", "copies", "available_documents"]
+    counted = ["documents", "rows", "bytes"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["code", "name", *measured, *counted])
+    for code, language in _by_share(facts):
+        count = counts.get(code, {})
+        row = [*(language[key] for key in measured), *(count.get(key, 0) for key in counted)]
+        writer.writerow([code, language_name(code), *row])
+    return text.getvalue()
+
+
+def _entry(path: Path) -> FileEntry:
+    return FileEntry(path=path.name, bytes=path.stat().st_size, sha256=sha256_file(path))
+
+
+def _by_share(facts: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return sorted(facts["languages"].items(), key=lambda item: -item[1]["expected_share"])
 
 
 def _report(manifest: Manifest, output: Path, seconds: float) -> None:
@@ -138,6 +223,23 @@ def _report(manifest: Manifest, output: Path, seconds: float) -> None:
     ):
         if facts[key]:
             log.warning(what, len(facts[key]), ", ".join(facts[key]))
+    log.info("language  share in plan  expected   %.0f %% bounds            drawn     copies", 100 * CONFIDENCE)
+    for code, language in _by_share(facts)[:_SHOWN]:
+        log.info(
+            "%-8s  %11.3f %%  %6.3f %%  %6.3f … %6.3f %%  %6.3f %%  %9.4f",
+            code,
+            *(100 * language[key] for key in ("plan_share", "expected_share", "low", "high", "share")),
+            language["copies"],
+        )
+    if (more := len(facts["languages"]) - _SHOWN) > 0:
+        log.info("… and %d more in %s", more, output / TABLE_NAME)
+    log.info(
+        "%d of %d languages lie outside their bounds; text of %.1f MB of %.1f MB of Parquet was opened",
+        len(facts["outside_bounds"]),
+        len(facts["languages"]),
+        facts["text_bytes_opened"] / 1e6,
+        facts["text_bytes_stored"] / 1e6,
+    )
     log.info(
         "%s: %d rows, %.1f MB of %d languages, %.0f s",
         output,

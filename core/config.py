@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import MGLMError
 
 # The sections a config file may hold. A command reads its own and leaves the others to theirs.
-SECTIONS = ("spark", "corpus", "balancing", "tokenizer", "model", "pretrain", "finetune", "eval", "demo")
+SECTIONS = (
+    "spark", "corpus", "balancing", "tokenizer", "model", "pretrain", "finetune", "eval", "summarize", "serve", "demo",
+)  # fmt: skip
 
 
 class Section(BaseModel):

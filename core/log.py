@@ -5,6 +5,8 @@ import os
 import sys
 
 LOGGER_NAME = "mglm"
+# transformers imports torchao, which warns at every start of GPU code that a CPU cannot load.
+NOISY = ("torchao", "torch.utils._pytree")
 LOG_FILE_VARIABLE = "MGLM_LOG_FILE"  # with a path, everything is also appended there and stderr has warnings alone
 
 
@@ -28,3 +30,5 @@ def set_up_logging(*, verbose: bool = False) -> None:
         logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)

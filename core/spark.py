@@ -5,10 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from core.config import Section
 from core.errors import MGLMError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # What pyspark 3.5 runs on. Java 21 and later lack or lock what Spark 3.5 reaches into.
 JAVA_VERSIONS = (17,)
 
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 
@@ -78,6 +81,40 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
             session.stop()
 
 
+def run_tasks(session: "SparkSession", bins: Sequence[Sequence[Item]], work: Callable[[Item], Result]) -> list[Result]:
+    """`work` of every item, a Spark task for each bin; for work that reads and writes files itself.
+
+    Raises:
+        MGLMError: a worker met one, or could not read or write a file.
+    """
+    from py4j.protocol import Py4JJavaError
+
+    if not bins:
+        return []
+
+    def work_on(items: Sequence[Item]) -> list[Result]:
+        return [work(item) for item in items]
+
+    try:
+        return session.sparkContext.parallelize(bins, len(bins)).flatMap(work_on).collect()
+    except Py4JJavaError as error:
+        raise _user_error(error) from error
+
+
+def into_bins(sizes: Mapping[Item, int], bins: int) -> list[list[Item]]:
+    """Items packed for `run_tasks`, the largest first: those of a `bins`-th of the whole alone, small ones together."""
+    enough = max(1, sum(sizes.values()) // max(1, bins))
+    packed: list[list[Item]] = []
+    filled = enough
+    for item in sorted(sizes, key=lambda item: -sizes[item]):
+        if filled >= enough:
+            packed.append([])
+            filled = 0
+        packed[-1].append(item)
+        filled += sizes[item]
+    return packed
+
+
 def path_to_write(path: Path) -> str:
     """A path of the file system that all machines share, whatever file system the cluster takes by default."""
     return f"file://{path.resolve()}"
@@ -126,3 +163,18 @@ def java_version(java: Path) -> int | None:
         return None
     match = re.search(r'version "(\d+)', answer.stderr)
     return int(match[1]) if match else None
+
+
+def _user_error(error: Exception) -> Exception:
+    """What went wrong in a worker, where its user can mend it; else the error itself."""
+    text = str(error)
+    if match := re.search(r"^core\.errors\.MGLMError: (.+)$", text, re.MULTILINE):
+        return MGLMError(match[1])
+    if match := re.search(r"^(?:OSError|\w*(?:FileNotFound|Permission)\w*Error): (.+)$", text, re.MULTILINE):
+        return MGLMError(
+            "a Spark worker",
+            found=match[1],
+            expected="files that every machine can read, and room to write",
+            action="mend that and run the same command again: what is finished is kept",
+        )
+    return error

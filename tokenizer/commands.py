@@ -1,4 +1,4 @@
-"""`mglm tokenizer`: train the vocabulary, write the shards."""
+"""`mglm tokenizer`: train or import a vocabulary, report on it, write the shards."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ def train(
     vocab_size: Annotated[
         int | None, typer.Option("--vocab-size", help="Pieces, before commands and padding; default 250000.")
     ] = None,
+    model_type: Annotated[str | None, typer.Option("--model-type", help="unigram (the default) or bpe.")] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -26,9 +27,60 @@ def train(
     from tokenizer.config import TokenizerConfig
     from tokenizer.train import train_tokenizer
 
-    overrides = [*(set_ or []), *([f"tokenizer.vocab_size={vocab_size}"] if vocab_size is not None else [])]
-    section = RunConfig(config, overrides).section("tokenizer", TokenizerConfig)
-    train_tokenizer(sample, output, section, overwrite=overwrite)
+    run = RunConfig(config, set_ or [])
+    options = {"vocab_size": vocab_size, "model_type": model_type}
+    given = {name: value for name, value in options.items() if value is not None}
+    run.tables["tokenizer"] = run.tables.get("tokenizer", {}) | given
+    train_tokenizer(sample, output, run.section("tokenizer", TokenizerConfig), overwrite=overwrite)
+
+
+@app.command("import")
+def import_(
+    model: Annotated[Path, typer.Option("--model", help="SentencePiece .model file, e.g. mT5's or the authors'.")],
+    output: OutputOption,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Take a SentencePiece model from elsewhere as the tokenizer, its ids unchanged."""
+    from tokenizer.foreign import import_model
+
+    import_model(model, output, overwrite=overwrite)
+
+
+@app.command()
+def report(
+    tokenizer: Annotated[Path, typer.Option("--tokenizer", help="Directory of `mglm tokenizer train` or `import`.")],
+    documents: Annotated[Path, typer.Option("--documents", help="Directory made by `mglm corpus build`.")],
+    output: OutputOption,
+    against: Annotated[
+        list[Path] | None, typer.Option("--against", help="Another tokenizer directory to compare with; repeatable.")
+    ] = None,
+    parallel: Annotated[
+        list[Path] | None,
+        typer.Option("--parallel", help="JSON Lines of group, lang and text, or a directory of them; repeatable."),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="plan.json that ranks the languages; default: by their documents.")
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Measure what a vocabulary spends on each language's held-out text, and on the same text in English."""
+    from core.config import RunConfig
+    from tokenizer.config import TokenizerConfig
+    from tokenizer.report import make_report
+
+    section = RunConfig(config, set_ or []).section("tokenizer", TokenizerConfig)
+    make_report(
+        tokenizer,
+        documents,
+        output,
+        section,
+        against=against or (),
+        parallel=parallel or (),
+        plan=plan,
+        overwrite=overwrite,
+    )
 
 
 @app.command()
@@ -37,6 +89,12 @@ def shard(
     plan: Annotated[Path, typer.Option("--plan", help="plan.json, or the directory of `mglm balancing fit`.")],
     tokenizer: Annotated[Path, typer.Option("--tokenizer", help="Directory made by `mglm tokenizer train`.")],
     output: OutputOption,
+    budget_tokens: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-tokens", help="Tokens of the whole training: no language is tokenised beyond its share."
+        ),
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -48,5 +106,7 @@ def shard(
     from tokenizer.shard_job import shard as run
 
     settings = RunConfig(config, set_ or [])
+    if budget_tokens is not None:
+        settings.tables.setdefault("tokenizer", {})["budget_tokens"] = budget_tokens
     section, spark = settings.section("tokenizer", TokenizerConfig), settings.section("spark", SparkConfig)
     run(documents, plan, tokenizer, output, section, spark, overwrite=overwrite)

@@ -6,14 +6,14 @@ from pydantic import Field
 
 from core.config import Section
 
-# 256 byte pieces, <unk> and the newline come first; fewer than these leave no room for a single letter.
+# <unk>, 256 byte pieces, the newline and the runs of spaces come first; fewer leave no room for a single letter.
 MINIMUM_VOCABULARY = 300
 
 TRAINING_FIELDS = (
     "vocab_size",
     "model_type",
     "character_coverage",
-    "input_sentence_size",
+    "training_bytes",
     "max_sentence_bytes",
     "num_threads",
     "seed",
@@ -23,18 +23,21 @@ TRAINING_FIELDS = (
 class TokenizerConfig(Section):
     """Defaults are the paper's vocabulary (250,000 unigram pieces) and files of 256 MiB of text.
 
-    `input_sentence_size` bounds memory: SentencePiece draws that many lines at random from the stream (0: all lines).
-    `num_threads` is a part of the result, not only of the speed: sums of floats depend on how lines are shared out.
+    `training_bytes` bounds the memory of training, whatever the sample's size (docs/tokenizer.md says how).
+    `num_threads` is a part of a unigram model, not only of the speed: sums of floats depend on how lines are shared
+    out. So it is a fixed number and not this machine's.
     """
 
     vocab_size: Annotated[int, Field(ge=MINIMUM_VOCABULARY)] = 250_000
     model_type: Literal["unigram", "bpe"] = "unigram"
-    character_coverage: Annotated[float, Field(ge=0.98, le=1)] = 0.99995  # SentencePiece takes no less
-    input_sentence_size: Annotated[int, Field(ge=0)] = 5_000_000
+    character_coverage: Annotated[float, Field(ge=0, le=1)] = 0.99995  # of each language's text
+    training_bytes: Annotated[int, Field(ge=1)] = 500_000_000  # of lines drawn from the sample
     max_sentence_bytes: Annotated[int, Field(ge=64)] = 4_192
     num_threads: Annotated[int, Field(ge=1)] = 4
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0)] = 1  # of the lines drawn
+    report_bytes: Annotated[int, Field(ge=1)] = 1_000_000  # of held-out text, read of each language for a report
     shard_text_bytes: Annotated[int, Field(ge=1)] = 256 << 20
+    budget_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def training(self) -> dict[str, Any]:
         """The fields that decide what `tokenizer train` makes."""

@@ -1,8 +1,10 @@
 """The tokenizer as the project uses it: SentencePiece pieces for text, and command ids that text can never become.
 
-`decode(encode(text))` is `normalised(text)` for every string: U+2581, which SentencePiece uses for a space, becomes a
-space, and lone surrogates, which have no UTF-8, become U+FFFD. Nothing else changes: no trimming, no Unicode
-normalisation, no prefix space; what no piece covers is spelled in byte pieces.
+`decode(encode(text))` is `tokenizer.normalised(text)` for every string. Of a model trained here that is `normalised`:
+U+2581, which SentencePiece uses for a space, becomes a space, and lone surrogates, which have no UTF-8, become U+FFFD.
+Nothing else changes: no trimming, no Unicode normalisation, no prefix space; what no piece covers is spelled in byte
+pieces. A model from elsewhere (tokenizer/foreign.py) keeps its own normalisation, and where it has no byte pieces, what
+no piece covers is lost as `unknown_id`, which decodes to " ⁇ ".
 
 Ids: the S pieces are 0 … S−1, the commands follow in the order of the authors' code, then the vocabulary is padded to a
 multiple of 128 so that checkpoints reshard over any tensor-parallel size.
@@ -41,11 +43,12 @@ COMMANDS = {
 }
 PADDED_TO = 128
 _COMMAND_ROOM = 1 + max(COMMANDS.values())
+_BYTES_WITHIN = 1_000  # byte pieces stand among the first pieces of a model
 _SPACE_MARK = "▁"  # U+2581
 
 
 def normalised(text: str) -> str:
-    """What is left of `text` after encoding and decoding."""
+    """What is left of `text` after encoding and decoding with a model trained here."""
     text = text.replace(_SPACE_MARK, " ")
     return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
 
@@ -57,6 +60,8 @@ class Tokenizer:
         self._model = model
         self._processor: Any = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.pieces: int = self._processor.get_piece_size()
+        self.unknown_id: int = self._processor.unk_id()
+        self.has_bytes = any(self._processor.is_byte(index) for index in range(min(self.pieces, _BYTES_WITHIN)))
         self.vocab_size = -(-(self.pieces + _COMMAND_ROOM) // PADDED_TO) * PADDED_TO
         self.sha256 = hashlib.sha256(model).hexdigest()
         self.eos_id = self.pad_id = self.command_id("<|endoftext|>")
@@ -67,6 +72,7 @@ class Tokenizer:
         self.smask_id = self.command_id("[sMASK]")
         self.gmask_id = self.command_id("[gMASK]")
         self._byte_lengths: np.ndarray | None = None
+        self._prefix: str | None = None  # what the model puts before a text: nothing, or a space
 
     @classmethod
     def load(cls, directory: Path) -> "Tokenizer":
@@ -121,14 +127,27 @@ class Tokenizer:
         ids: list[list[int]] = self._processor.encode(encoded, out_type=int, num_threads=1)
         return ids
 
+    def encode_arrays(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        """`encode` of each text, given as UTF-8, as int32 arrays: what shards are made of, and quicker than lists."""
+        ids: list[np.ndarray] = self._processor.encode(list(texts), return_type="numpy", num_threads=1)
+        return ids
+
+    def normalised(self, text: str) -> str:
+        """What is left of `text` after encoding and decoding, unless some of it is unknown."""
+        if self._prefix is None:
+            self._prefix = str(self._processor.normalize("a")).removesuffix("a")
+        made: str = self._processor.normalize(normalised(text))
+        return made.removeprefix(self._prefix).replace(_SPACE_MARK, " ")
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the pieces; commands and padding of the vocabulary are skipped. Half a character is U+FFFD."""
         text: str = self._processor.decode([int(index) for index in ids if index < self.pieces])
         return text
 
     def piece_text(self, index: int) -> str:
-        """The text a piece stands for; empty for commands, and for byte pieces that are not ASCII."""
-        if index >= self.pieces or self._processor.is_unknown(index):
+        """The text a piece stands for; empty for commands, <unk> and a foreign model's control pieces, which stand for
+        none, and for byte pieces that are not ASCII."""
+        if index >= self.pieces or self._processor.is_unknown(index) or self._processor.is_control(index):
             return ""
         value = self.piece_byte(index)
         if value >= 0:

@@ -5,13 +5,12 @@ lengths are their shares. After k samples each language has k·share of them up 
 run (H. Weyl 1916; low discrepancy of the golden ratio: Knuth, TAOCP 3, 6.4).
 
 Place: how many of the samples before k went to the same language is counted exactly by sums of floor((a·j + b)/m),
-which Euclid's algorithm gives in O(log). That number, divided by the language's windows, is the epoch; the remainder
-goes through a permutation of the windows, keyed by seed, language and epoch (a Feistel network with cycle walking;
-Black and Rogaway 2002), so every window of an epoch comes once before any comes twice.
-
-Windows: the stream is a ring. An epoch cuts it into floor(length / sequence_length) windows from a starting point of
-its own, so that no cut stays where it was; the remainder, less than one window, rests for that epoch. A stream shorter
-than one window is one window: all of it, from its beginning.
+which Euclid's algorithm gives in O(log). That number n stands for a window of the language's stream, said to go round
+and round without end: window n begins at n·sequence_length, in epoch n·sequence_length // stream length. Within an
+epoch the windows are permuted, keyed by seed, language and epoch (a Feistel network with cycle walking; Black and
+Rogaway 2002), but for the one that reaches into the next epoch, which comes last. So every token of a language comes
+once before any comes twice, exactly, and the cuts move from epoch to epoch where the lengths do not divide. A stream
+shorter than one window is one window: all of it, from its beginning.
 
 Paper: sampling by share is stated (§3.2), how samples are drawn is not.
 """
@@ -70,7 +69,6 @@ class Sampler:
         self.languages = list(kept)
         self.shares = {lang: float(share / total) for lang, share in kept.items()}
         self._lengths = [stream_lengths[lang] for lang in self.languages]
-        self._windows = [max(1, length // sequence_length) for length in self._lengths]
         # Interval of language i: [bounds[i], bounds[i+1]); the last bound is 2⁶⁴ exactly.
         bounds, passed = [0], Fraction(0)
         for share in kept.values():
@@ -81,13 +79,16 @@ class Sampler:
         self._offset = _hash(seed, "rotation")
         self._epoch_key = lru_cache(4_096)(self._new_epoch_key)
 
-    def windows(self, lang: str) -> int:
-        """Windows of one epoch of a language."""
-        return self._windows[self.languages.index(lang)]
-
     def language_counts(self, k: int) -> dict[str, int]:
         """How many of the samples 0 … k−1 each language gets."""
         return {lang: self._count_before(k, index) for index, lang in enumerate(self.languages)}
+
+    def epochs(self, k: int) -> dict[str, float]:
+        """How often the samples 0 … k−1 go through each language's stream: tokens drawn by tokens there are."""
+        return {
+            lang: count * min(self.sequence_length, length) / length
+            for (lang, count), length in zip(self.language_counts(k).items(), self._lengths, strict=True)
+        }
 
     def draw(self, k: int) -> Draw:
         """Sample `k` ≥ 0."""
@@ -119,20 +120,20 @@ class Sampler:
         return above_low - floor_sum(k, MODULUS, MULTIPLIER, self._offset + MODULUS - high)
 
     def _window(self, language: int, number: int) -> Draw:
-        lang, length, windows = self.languages[language], self._lengths[language], self._windows[language]
-        epoch, index = divmod(number, windows)
-        if length < self.sequence_length:
-            return Draw(lang, epoch, 0, length)
-        key, phase = self._epoch_key(language, epoch)
-        start = (phase + permute(index, windows, key) * self.sequence_length) % length
-        return Draw(lang, epoch, start, start + self.sequence_length)
+        lang, length, size = self.languages[language], self._lengths[language], self.sequence_length
+        if length < size:
+            return Draw(lang, number, 0, length)
+        epoch = number * size // length
+        first, end = -(-epoch * length // size), -(-(epoch + 1) * length // size)
+        straddles = end * size > (epoch + 1) * length
+        if not (straddles and number == end - 1):
+            key = self._epoch_key(language, epoch)
+            number = first + permute(number - first, end - first - straddles, key)
+        start = number * size % length
+        return Draw(lang, epoch, start, start + size)
 
-    def _new_epoch_key(self, language: int, epoch: int) -> tuple[int, int]:
-        """Key of the permutation, and where on the ring the first window begins."""
-        lang = self.languages[language]
-        return _hash(self.seed, "windows", lang, epoch), _hash(self.seed, "phase", lang, epoch) % self._lengths[
-            language
-        ]
+    def _new_epoch_key(self, language: int, epoch: int) -> int:
+        return _hash(self.seed, "windows", self.languages[language], epoch)
 
 
 def floor_sum(n: int, m: int, a: int, b: int) -> int:

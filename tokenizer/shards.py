@@ -1,12 +1,12 @@
 """Reads `shards/1`: memory-mapped Arrow files as one stream of tokens for each language.
 
 The stream of a language is `[CLS] tokens eos` of every document, one after another in file order, and it is a ring:
-after the last document comes the first. Nothing is copied: token arrays are views of the mapped files. Files open when
-first read, and only so many stay open, since a large corpus has more files than a process may map.
+after the last document comes the first. Nothing is copied: token arrays are views of the mapped files. A file is mapped
+and checked when it is first read, holds no file handle then, and stays mapped.
 """
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +17,11 @@ import pyarrow as pa
 from core.errors import MGLMError
 from core.manifest import MADE_BY, FileEntry, Manifest, read_manifest, sha256_file
 from core.schemas import SHARDS, SHARDS_TABLE, check_table
+from tokenizer.encoding import MODEL_NAME
+from tokenizer.mapped_file import MappedFile
+from tokenizer.shard_writer import STREAM_EXTRA
 
-EXTRA_TOKENS = 2  # [CLS] before and eos after each document
-_OPEN_FILES = 1_024
+_MAPPED_FILES = 30_000  # at most, of the 65,530 maps that Linux gives a process
 _COMMAND = MADE_BY[SHARDS]
 
 TokenArray = np.ndarray[tuple[int], np.dtype[np.int32]]
@@ -48,16 +50,19 @@ class Shards:
             lang, rows = _language_of(entry.path), entry.rows or 0
             self._files[lang].append(entry)
             self._document_starts[lang].append(self._document_starts[lang][-1] + rows)
-            length = tokens_of_file[entry.path] + EXTRA_TOKENS * rows
+            length = tokens_of_file[entry.path] + STREAM_EXTRA * rows
             self._stream_starts[lang].append(self._stream_starts[lang][-1] + length)
-        self._open_file = lru_cache(_OPEN_FILES)(lambda path: _ShardFile(directory / path))
+        self._file = lru_cache(_MAPPED_FILES)(self._map_file)
 
     @classmethod
     def open(cls, directory: Path, verify: bool = False) -> "Shards":
-        """Opens a finished directory; `verify` reads every byte and compares sha256.
+        """Opens a finished directory: every file is there in its size, and the tokenizer is the one of the shards.
+
+        A file's schema, language, number, tokenizer and counts are checked when it is first read. `verify` does that at
+        once for all files, and reads every byte to compare sha256.
 
         Raises:
-            MGLMError: not finished, or a file is missing, cut short or altered; the message names it.
+            MGLMError: not finished, or a file is missing, cut short, swapped or altered; the message names it.
         """
         manifest = read_manifest(directory, SHARDS)
         for entry in manifest.files:
@@ -68,7 +73,23 @@ class Shards:
                 raise _broken(path, found, f"{entry.bytes} bytes")
             if verify and sha256_file(path) != entry.sha256:
                 raise _broken(path, "another content", f"sha256 {entry.sha256}")
-        return cls(directory, manifest)
+        shards = cls(directory, manifest)
+        model = shards.tokenizer_directory / MODEL_NAME
+        wanted = manifest.facts["tokenizer_sha256"]
+        if not model.is_file() or sha256_file(model) != wanted:
+            found = "another tokenizer" if model.is_file() else "no such file"
+            raise _broken(model, found, f"that of the shards, sha256 {wanted}")
+        if verify:
+            for lang, files in shards._files.items():
+                for index in range(len(files)):
+                    shards._file(lang, index)
+        return shards
+
+    @property
+    def cut_languages(self) -> list[str]:
+        """Languages whose documents beyond the token budget were left out: they could be read further than they are."""
+        available: dict[str, int] = self.manifest.facts.get("available_documents", {})
+        return [lang for lang in self._files if self.documents(lang) < available.get(lang, 0)]
 
     @property
     def languages(self) -> list[str]:
@@ -89,10 +110,11 @@ class Shards:
 
     def document(self, lang: str, index: int) -> TokenArray:
         """The tokens of document `index` of a language, without [CLS] and eos: an int32 view."""
-        if not 0 <= index < self.documents(lang):
-            raise IndexError(f"document {index} of {lang}, which has {self.documents(lang)}")
-        file = bisect.bisect_right(self._document_starts[lang], index) - 1
-        return self._file(lang, file).document(index - self._document_starts[lang][file])
+        starts = self._document_starts[lang]
+        if not 0 <= index < starts[-1]:
+            raise IndexError(f"document {index} of {lang}, which has {starts[-1]}")
+        file = bisect.bisect_right(starts, index) - 1
+        return self._file(lang, file).document(index - starts[file])
 
     def pieces(self, lang: str, start: int, stop: int) -> list[StreamPiece]:
         """What lies at stream positions start … stop−1, document by document.
@@ -103,79 +125,113 @@ class Shards:
         if not 0 <= start < length or not start <= stop <= start + length:
             raise IndexError(f"positions {start} to {stop} of {lang}, whose stream has {length}")
         if stop > length:
-            return [*self._straight(lang, start, length), *self._straight(lang, 0, stop - length)]
-        return list(self._straight(lang, start, stop))
+            return self._straight(lang, start, length) + self._straight(lang, 0, stop - length)
+        return self._straight(lang, start, stop)
 
-    def _straight(self, lang: str, start: int, stop: int) -> Iterator[StreamPiece]:
+    def _straight(self, lang: str, start: int, stop: int) -> list[StreamPiece]:
         starts = self._stream_starts[lang]
         file = bisect.bisect_right(starts, start) - 1
+        found: list[StreamPiece] = []
         while start < stop:
             end = min(stop, starts[file + 1])
             if start < end:
-                yield from self._file(lang, file).pieces(start - starts[file], end - starts[file])
+                found += self._file(lang, file).pieces(start - starts[file], end - starts[file])
             start, file = end, file + 1
+        return found
 
-    def _file(self, lang: str, index: int) -> "_ShardFile":
-        return self._open_file(self._files[lang][index].path)
+    def _map_file(self, lang: str, index: int) -> "_ShardFile":
+        entry, facts = self._files[lang][index], self.manifest.facts
+        path = self.directory / entry.path
+        part = str(_number_of(entry.path))
+        file = _ShardFile(path, {"lang": lang, "part": part, "tokenizer": facts["tokenizer_sha256"]})
+        found, wanted = (file.documents, file.tokens), (entry.rows, facts["tokens_of_file"][entry.path])
+        if found != wanted:
+            raise _broken(path, f"{found[0]} documents of {found[1]} tokens", f"{wanted[0]} of {wanted[1]}")
+        return file
 
 
 class _ShardFile:
-    """One mapped file: its record batches as NumPy views of offsets and token values."""
+    """One mapped file as a view of 32-bit words, and where in it each record batch has its offsets and its tokens."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, identity: dict[str, str]) -> None:
         try:
-            reader: Any = pa.ipc.open_file(pa.memory_map(str(path)))
+            mapped = MappedFile(path)
+            reader: Any = pa.ipc.open_file(pa.BufferReader(mapped.buffer()))
             check_table(reader.schema, SHARDS_TABLE, f"{path}", _COMMAND)
             columns = [reader.get_batch(index).column("tokens") for index in range(reader.num_record_batches)]
         except (OSError, pa.ArrowInvalid) as error:
             raise _broken(path, str(error), "an Arrow IPC file") from None
-        self._values: list[TokenArray] = [column.values.to_numpy(zero_copy_only=True) for column in columns]
-        self._offsets: list[TokenArray] = [column.offsets.to_numpy(zero_copy_only=True) for column in columns]
+        for key, wanted in identity.items():
+            found = (reader.schema.metadata or {}).get(key.encode(), b"none").decode()
+            if found != wanted:
+                raise _broken(path, f"a file of {key} {found}", f"one of {key} {wanted}")
+        # Tokens and offsets lie at multiples of 8 bytes; the odd bytes at the end belong to the footer.
+        words = mapped.buffer().slice(0, mapped.size // 4 * 4)
+        self._words: TokenArray = np.frombuffer(words, np.int32)
+        self._integers: Sequence[int] = memoryview(words).cast("B").cast("i")  # gives Python's integers, quicker
+        # Of each batch: the word with the offset of its first row, less that row's number in the file; its first token.
+        self._places: list[tuple[int, int]] = []
         self._document_starts, self._stream_starts = [0], [0]
-        for offsets in self._offsets:
-            rows = len(offsets) - 1
-            self._document_starts.append(self._document_starts[-1] + rows)
-            length = int(offsets[-1] - offsets[0]) + EXTRA_TOKENS * rows
-            self._stream_starts.append(self._stream_starts[-1] + length)
+        for column in columns:
+            _, offsets, _, values = column.buffers()
+            offset = (offsets.address - mapped.address) // 4 + column.offset
+            row = self._document_starts[-1]
+            self._places.append((offset - row, (values.address - mapped.address) // 4 if values is not None else 0))
+            self._document_starts.append(row + len(column))
+            tokens = self._integers[offset + len(column)] - self._integers[offset]
+            self._stream_starts.append(self._stream_starts[-1] + tokens + STREAM_EXTRA * len(column))
+        self.documents = self._document_starts[-1]
+        self.tokens = self._stream_starts[-1] - STREAM_EXTRA * self.documents
 
     def document(self, index: int) -> TokenArray:
-        batch = bisect.bisect_right(self._document_starts, index) - 1
-        offsets, row = self._offsets[batch], index - self._document_starts[batch]
-        return self._values[batch][offsets[row] : offsets[row + 1]]
+        offset, values = self._places[bisect.bisect_right(self._document_starts, index) - 1]
+        offset += index
+        return self._words[values + self._integers[offset] : values + self._integers[offset + 1]]
 
-    def pieces(self, start: int, stop: int) -> Iterator[StreamPiece]:
+    def pieces(self, start: int, stop: int) -> list[StreamPiece]:
+        found: list[StreamPiece] = []
         batch = bisect.bisect_right(self._stream_starts, start) - 1
         while start < stop:
             end = min(stop, self._stream_starts[batch + 1])
             if start < end:
-                base = self._stream_starts[batch]
-                yield from self._pieces_of_batch(self._values[batch], self._offsets[batch], start - base, end - base)
+                self._add_pieces_of_batch(found, batch, start, end)
             start, batch = end, batch + 1
+        return found
 
-    @staticmethod
-    def _pieces_of_batch(values: TokenArray, offsets: TokenArray, start: int, stop: int) -> Iterator[StreamPiece]:
-        rows = len(offsets) - 1
-        first = int(offsets[0])
-
-        def begin(row: int) -> int:
-            """Stream position of a row's [CLS] within the batch."""
-            return int(offsets[row]) - first + EXTRA_TOKENS * row
-
-        row = bisect.bisect_right(range(rows), start, key=begin) - 1
-        while row < rows and (position := begin(row)) < stop:
-            low, high = int(offsets[row]), int(offsets[row + 1])
+    def _add_pieces_of_batch(self, found: list[StreamPiece], batch: int, start: int, stop: int) -> None:
+        words, integers, last = self._words, self._integers, self._document_starts[batch + 1]
+        row, (offset, values) = self._document_starts[batch], self._places[batch]
+        # Row r begins at integers[offset + r] + 2·r + base in the file's stream. By the offsets alone, which are quick
+        # to search, it is known to within the rows that those 2 tokens of all rows before can amount to.
+        base = self._stream_starts[batch] - integers[offset + row] - STREAM_EXTRA * row
+        most = STREAM_EXTRA * (last - row)
+        token = start - base - STREAM_EXTRA * row
+        high = bisect.bisect_right(integers, token, offset + row, offset + last) - offset
+        low = bisect.bisect_right(integers, token - most, offset + row, high + offset) - offset
+        row = bisect.bisect_right(
+            range(last), start, max(row, low - 1), high, key=lambda r: integers[offset + r] + STREAM_EXTRA * r + base
+        )
+        row = max(row - 1, self._document_starts[batch])
+        first = integers[offset + row]
+        while row < last and (position := first + STREAM_EXTRA * row + base) < stop:
+            after = integers[offset + row + 1]
             # Token t of the document stands at position + 1 + t, eos behind the last.
-            left = max(0, start - position - 1)
-            right = min(high - low, stop - position - 1)
-            ends = start <= position + 1 + high - low < stop
-            yield StreamPiece(values[low + left : low + max(left, right)], start <= position, ends)
-            row += 1
+            length = after - first
+            left = start - position - 1 if start > position + 1 else 0
+            right = min(length, stop - position - 1)
+            tokens = words[values + first + left : values + first + max(left, right)]
+            found.append(StreamPiece(tokens, start <= position, start <= position + 1 + length < stop))
+            row, first = row + 1, after
 
 
 def _data_files(manifest: Manifest) -> list[FileEntry]:
     """Shard files by language and number; names sort wrongly beyond five digits."""
     files = [entry for entry in manifest.files if entry.path.startswith("lang=")]
-    return sorted(files, key=lambda entry: (_language_of(entry.path), int(Path(entry.path).stem.split("-")[1])))
+    return sorted(files, key=lambda entry: (_language_of(entry.path), _number_of(entry.path)))
+
+
+def _number_of(path: str) -> int:
+    return int(Path(path).stem.split("-")[1])
 
 
 def _language_of(path: str) -> str:

@@ -59,16 +59,20 @@ class PretrainBatches:
         self.row_length = row_length(sequence_length, config.blanks)
 
     def sample(self, index: int) -> tuple[Sample, Row, str]:
-        """Sample number `index`, not padded, with the row it was made of and that row's language."""
-        draw = self._sampler.draw(index)
-        row = self._row(draw)
-        return self._cut(row, index), row, draw.lang
+        """Sample number `index`, not padded, with the row it was made of and that row's languages, joined by `+`."""
+        (draws,) = self._draws(index, 1)
+        row = self._row(*draws)
+        return self._cut(row, index), row, "+".join(dict.fromkeys(draw.lang for draw in draws))
+
+    def languages(self, index: int) -> set[str]:
+        """The languages of sample number `index`; one, unless a sequence has several windows."""
+        return {draw.lang for draw in self._draws(index, 1)[0]}
 
     def batch(self, step: int, data_rank: int, data_size: int) -> list[MicroBatch]:
         """The micro-batches of one data-parallel rank in one step."""
         indices = _own_indices(step, self._config.global_batch_size, data_rank, data_size)
-        draws = self._sampler.draw_many(indices.start, len(indices))
-        cut = [self._cut(self._row(draw), index) for index, draw in zip(indices, draws, strict=True)]
+        of_samples = self._draws(indices.start, len(indices))
+        cut = [self._cut(self._row(*draws), index) for index, draws in zip(indices, of_samples, strict=True)]
         samples = [sample.padded(self.row_length, self._tokenizer.eos_id) for sample in cut]
         return _micro_batches(samples, self._config.micro_batch_size, self._config.isolate_documents)
 
@@ -83,22 +87,37 @@ class PretrainBatches:
             spans=self._most_spans,
         )
 
-    def _row(self, draw: Draw) -> Row:
-        """A window of a language's stream as tokens; one that begins inside a document gets a [CLS] of its own.
+    def _draws(self, first: int, count: int) -> list[list[Draw]]:
+        """The draws of samples first … first+count−1."""
+        windows = self._config.windows_per_sequence
+        draws = self._sampler.draw_many(first * windows, count * windows)
+        return [draws[start : start + windows] for start in range(0, len(draws), windows)]
+
+    def _row(self, *draws: Draw) -> Row:
+        """Windows of languages' streams as tokens, one after another.
 
         Source: the authors' packing `[CLS] document eos [CLS] document eos …`; a window may also end inside a document.
         """
+        parts = [part for draw in draws for part in self._documents(draw)]
+        segments_S = np.repeat(np.arange(len(parts)), [part.size for part in parts])
+        return Row(np.concatenate(parts), segments_S)
+
+    def _documents(self, draw: Draw) -> list[NDArray[np.int64]]:
+        """The documents of one window; one that begins inside a document gets a [CLS] of its own."""
         pieces = self._shards.pieces(draw.lang, draw.start, draw.stop)
         if len(pieces) > 1 and not pieces[0].begins and pieces[0].tokens.size == 0:
             pieces = pieces[1:]  # the window begins at an end of document
-        parts = [
+        return [
             np.concatenate(
                 [self._cls_1[: int(piece.begins or number == 0)], piece.tokens, self._eos_1[: int(piece.ends)]]
             )
             for number, piece in enumerate(pieces)
         ]
-        segments_S = np.repeat(np.arange(len(parts)), [part.size for part in parts])
-        return Row(np.concatenate(parts), segments_S)
+
+
+def window_length(sequence_length: int, config: PretrainConfig) -> int:
+    """Stream tokens of one draw: each leaves room for the [CLS] of a window that begins inside a document."""
+    return sequence_length // config.windows_per_sequence - 1
 
 
 class FinetuneBatches:

@@ -108,6 +108,7 @@ class PretrainConfig(TrainingConfig):
     """The `[pretrain]` section."""
 
     steps: int = Field(default=300, gt=0)
+    windows_per_sequence: int = Field(default=1, ge=1, le=16)  # 1: a sequence is of one language; n: n draws share it
     isolate_documents: bool = False  # True: documents that share a row do not see each other (authors: they do)
     blanks: BlankConfig = BlankConfig()
 

@@ -14,7 +14,7 @@ from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
-from train.batches import PretrainBatches
+from train.batches import PretrainBatches, window_length
 from train.config import PretrainConfig
 from train.job import Job, check_layout, check_schedule
 from train.launch import is_worker, launch, processes, work
@@ -87,11 +87,15 @@ def prepare_pretrain(
     if world_size is None:
         world_size = processes(nproc, config.tensor_parallel * config.pipeline_parallel)
     check_layout("pretrain", config, model, tokenizer.vocab_size, world_size)
-    # Windows leave room for the [CLS] of one that begins inside a document.
-    sampler = Sampler(opened.stream_lengths(), plan.shares(), model.sequence_length - 1, config.seed)
+    sampler = Sampler(opened.stream_lengths(), plan.shares(), window_length(model.sequence_length, config), config.seed)
     if sampler.dropped and not is_worker():
         note = "%s have a share in the plan but no documents in the shards; the others grow in proportion"
         get_logger("train").warning(note, ", ".join(sampler.dropped))
+    epochs = sampler.epochs(config.steps * config.global_batch_size * config.windows_per_sequence)
+    repeated = [lang for lang in opened.cut_languages if epochs.get(lang, 0) > 1.05]
+    if repeated and not is_worker():
+        note = "the shards were cut at a budget smaller than this run: it repeats %s, which have more documents"
+        get_logger("train").warning(note, ", ".join(repeated))
     return Job(
         name="pretraining",
         output=output,

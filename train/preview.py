@@ -16,7 +16,7 @@ from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
-from train.batches import PretrainBatches
+from train.batches import PretrainBatches, window_length
 from train.blank_infilling import Row, Sample
 from train.config import PretrainConfig
 
@@ -34,12 +34,12 @@ def preview(
     opened = Shards.open(shards)
     tokenizer = Tokenizer.load(opened.tokenizer_directory)
     shares = read_plan(plan).shares() if plan is not None else dict.fromkeys(opened.languages, 1.0)
-    sampler = Sampler(opened.stream_lengths(), shares, model.sequence_length - 1, config.seed)
+    sampler = Sampler(opened.stream_lengths(), shares, window_length(model.sequence_length, config), config.seed)
     if language is not None and language not in sampler.languages:
         drawn = ", ".join(sampler.languages)
         raise MGLMError(f"--language {language}", found="no sample of it", expected=f"one of {drawn}")
     batches = PretrainBatches(opened, sampler, tokenizer, config, model.sequence_length)
-    wanted = (index for index in count() if language is None or sampler.draw(index).lang == language)
+    wanted = (index for index in count() if language is None or language in batches.languages(index))
     for index in islice(wanted, number):
         sample, row, lang = batches.sample(index)
         yield _record(index, lang, sample, row, tokenizer)

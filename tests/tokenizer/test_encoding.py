@@ -23,6 +23,19 @@ LOOK_ALIKES = [
     "\ufffd",
     " ⁇ ",
     "▅",
+    "▁▁▁▁",
+    "[sMASK",
+    "MASK]",
+    "｟MASK｠",
+    "［MASK］",
+    "[M\u200bASK]",
+    "[МASK]",  # its first letter is Cyrillic
+    "<|endof",
+    "text|>",
+    "<｜endoftext｜>",
+    "<extra_id_0>",
+    "\x00",
+    "\ud83d",
 ]
 # Function-scoped state is none: the tokenizer is read-only.
 quick = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -40,7 +53,10 @@ def test_no_text_ever_becomes_a_command(tokenizer: Tokenizer, parts: list[str]) 
     text = "".join(parts)
     ids = tokenizer.encode(text)
     assert all(0 < index < tokenizer.pieces for index in ids)  # nor is anything unknown
-    assert tokenizer.decode(ids) == normalised(text)
+    assert tokenizer.decode(ids) == normalised(text) == tokenizer.normalised(text)
+    # What shards are made of.
+    array = tokenizer.encode_arrays([normalised(text).encode()])[0]
+    assert array.tolist() == ids
 
 
 @quick
@@ -68,6 +84,12 @@ def test_a_newline_is_a_piece_of_its_own_and_so_is_a_digit(tokenizer: Tokenizer)
     assert len(newline) == 1
     assert tokenizer.encode("\n\n\n") == newline * 3
     assert len(tokenizer.encode("2024")) >= 4
+    assert {tokenizer.piece_text(index) for index in tokenizer.encode("20.24")} >= {"2", "0", "4"}
+
+
+def test_indentation_is_few_pieces(tokenizer: Tokenizer) -> None:
+    assert sorted(tokenizer.encode(" " * 28)) == sorted(tokenizer.encode(" " * length)[0] for length in (4, 8, 16))
+    assert tokenizer.decode(tokenizer.encode("    return x\n\n\t  y")) == "    return x\n\n\t  y"
 
 
 def test_commands_follow_the_pieces_and_the_vocabulary_is_padded(tokenizer: Tokenizer) -> None:

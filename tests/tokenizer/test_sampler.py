@@ -1,8 +1,9 @@
 import itertools
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,36 +78,59 @@ def test_the_multiplier_has_only_small_partial_quotients() -> None:
     assert max(quotients) <= 5
 
 
-def test_every_window_of_an_epoch_comes_once_before_any_comes_twice() -> None:
-    sampler = Sampler(LENGTHS, SHARES, 100, seed=7)
-    draws: dict[str, list[Draw]] = defaultdict(list)
-    for draw in sampler.draw_many(0, 2_000):
-        draws[draw.lang].append(draw)
-    for lang, of_lang in draws.items():
-        epochs = [draw.epoch for draw in of_lang]
-        assert epochs == sorted(epochs)
-        for epoch, group in itertools.groupby(of_lang, key=lambda draw: draw.epoch):
-            windows = list(group)
-            if epoch < epochs[-1]:
-                assert len(windows) == sampler.windows(lang) == max(1, LENGTHS[lang] // 100)
-            covered = [position % LENGTHS[lang] for draw in windows for position in range(draw.start, draw.stop)]
-            assert len(covered) == len(set(covered))
-            assert all(draw.stop - draw.start == min(100, LENGTHS[lang]) for draw in windows)
+@settings(deadline=None)
+@given(worlds, st.integers(0, 5), st.integers(1, 120))
+def test_every_token_of_a_language_comes_once_before_any_comes_twice(
+    world: dict[str, tuple[int, float]], seed: int, size: int
+) -> None:
+    lengths = {lang: length for lang, (length, _) in world.items()}
+    sampler = Sampler(lengths, {lang: share for lang, (_, share) in world.items()}, size, seed)
+    seen = {lang: np.zeros(length, np.int64) for lang, length in lengths.items()}
+    for draw in sampler.draw_many(0, 400):
+        counts = seen[draw.lang]
+        assert draw.stop - draw.start == min(size, len(counts))
+        counts[np.arange(draw.start, draw.stop) % len(counts)] += 1
+        assert counts.max() - counts.min() <= 1
+
+
+@settings(deadline=None)
+@given(worlds, st.integers(0, 500))
+def test_epochs_count_the_tokens_that_were_drawn(world: dict[str, tuple[int, float]], k: int) -> None:
+    sampler, drawn = sampler_of(world), Counter[str]()
+    for draw in sampler.draw_many(0, k):
+        drawn[draw.lang] += draw.stop - draw.start
+    lengths = {lang: length for lang, (length, _) in world.items()}
+    epochs = sampler.epochs(k)
+    assert epochs == pytest.approx({lang: drawn[lang] / lengths[lang] for lang in sampler.languages})
+
+
+@settings(deadline=None)
+@given(worlds, st.lists(st.sampled_from([1, 2, 3, 4, 6, 12]), min_size=1, max_size=5), st.integers(0, 10**9))
+def test_ranks_workers_and_restarts_do_not_change_the_sequence(
+    world: dict[str, tuple[int, float]], layouts: list[int], first: int
+) -> None:
+    """Twelve samples a step; after each step the job starts anew with other ranks, each with a sampler of its own."""
+    wanted = sampler_of(world).draw_many(first, 12 * len(layouts))
+    got: list[Draw] = []
+    for step, ranks in enumerate(layouts):
+        share = 12 // ranks
+        of_rank = [
+            sampler_of(world).draw_many(first + 12 * step + rank * share, share) for rank in reversed(range(ranks))
+        ]
+        got += itertools.chain.from_iterable(reversed(of_rank))
+    assert got == wanted
 
 
 def test_epochs_differ_in_order_and_in_where_they_cut() -> None:
     sampler = Sampler({"en": 10_050}, {"en": 1.0}, 100, seed=0)
-    first, second = sampler.draw_many(0, 100), sampler.draw_many(100, 100)
-    assert len({draw.start % 100 for draw in first + second}) > 1
-    assert [draw.start for draw in first] != sorted(draw.start for draw in first)
+    first, second = sampler.draw_many(0, 101), sampler.draw_many(101, 100)
     assert {draw.epoch for draw in first} == {0}
     assert {draw.epoch for draw in second} == {1}
-
-
-def test_all_positions_of_a_small_language_are_covered_alike_over_many_epochs() -> None:
-    sampler = Sampler({"yo": 150}, {"yo": 1.0}, 100, seed=0)
-    covered = Counter(position % 150 for d in sampler.draw_many(0, 3_000) for position in range(d.start, d.stop))
-    assert all(1_800 < covered[position] < 2_200 for position in range(150))
+    assert {draw.start % 100 for draw in first} == {0}
+    assert {draw.start % 100 for draw in second} == {50}
+    assert first[-1] == Draw("en", 0, 10_000, 10_100)  # the one that reaches into the next epoch
+    assert [draw.start for draw in first] != sorted(draw.start for draw in first)
+    assert [draw.start // 100 for draw in first[:100]] != [draw.start // 100 for draw in second]
 
 
 def test_a_stream_shorter_than_a_window_is_one_window_from_its_beginning() -> None:

@@ -117,18 +117,71 @@ def test_finished_work_is_not_redone_and_a_killed_job_goes_on(
     killed = tmp_path / "killed"
     with pytest.raises(MGLMError, match="unfinished"):
         Shards.open(killed)
-    # As if it had been killed earlier: some files were never written, one was half written.
+    # As if it had been killed earlier: some files were never finished, one was half written, one is of no one's.
     journal = sorted((killed / "_work" / "parts").iterdir())
     for path in journal[::2]:
         path.unlink()
     shutil.copy(killed / "lang=hi" / "part-00000.arrow", killed / "lang=hi" / "_part-00000.arrow.0.tmp")
+    shutil.copy(killed / "lang=hi" / "part-00000.arrow", killed / "lang=hi" / "part-00099.arrow")
     kept = {path: path.stat().st_mtime_ns for path in killed.glob("lang=*/part-*.arrow")}
     resumed = again()
     assert resumed.content_hash() == whole.content_hash()
     assert not list(killed.rglob("*.tmp"))
+    assert not (killed / "lang=hi" / "part-00099.arrow").exists()
     assert not (killed / "_work").exists()
-    assert sum(path.stat().st_mtime_ns == time for path, time in kept.items()) == len(journal) // 2
+    assert sum(path.is_file() and path.stat().st_mtime_ns == time for path, time in kept.items()) == len(journal) // 2
     assert again().made == resumed.made
+
+
+def test_a_budget_takes_the_first_documents_in_the_order_of_the_hash_that_suffice(
+    directory: Path,
+    documents_directory: Path,
+    plan_path: Path,
+    tokenizer_directory: Path,
+    spark: SparkConfig,
+    tmp_path: Path,
+) -> None:
+    whole = Shards.open(directory)
+    sizes: dict[str, list[int]] = {}
+    for budget in (1_000, 4_000):
+        config = SMALL_FILES.model_copy(update={"budget_tokens": float(budget)})
+        output = tmp_path / str(budget)
+        manifest = shard(documents_directory, plan_path, tokenizer_directory, output, config, spark)
+        assert manifest.config["budget_tokens"] == manifest.facts["budget_tokens"] == budget
+        shards = Shards.open(output, verify=True)
+        assert {str(path.relative_to(output)) for path in output.glob("lang=*/*")} == {
+            entry.path for entry in manifest.files if entry.path.startswith("lang=")
+        }
+        for lang, share in {"en": 0.5, "hi": 0.2, "zh": 0.15, "th": 0.1}.items():  # and .05 without documents
+            needed, count = manifest.facts["needed_tokens"][lang], shards.documents(lang)
+            assert needed == pytest.approx(budget * share / 0.95, abs=1)
+            lengths = [len(whole.document(lang, index)) + 2 for index in range(whole.documents(lang))]
+            wanted = [size for number, size in enumerate(lengths) if sum(lengths[:number]) < needed]
+            assert [len(shards.document(lang, index)) + 2 for index in range(count)] == wanted
+            assert np.array_equal(shards.document(lang, count - 1), whole.document(lang, count - 1))
+            sizes.setdefault(lang, []).append(count)
+        assert shards.cut_languages == [lang for lang in shards.languages if sizes[lang][-1] < whole.documents(lang)]
+    assert all(counts == sorted(counts) for counts in sizes.values())
+    assert sizes["en"][0] < sizes["en"][1] < whole.documents("en")
+    assert whole.cut_languages == []
+
+
+def test_documents_that_are_not_those_of_their_manifest_are_an_error(
+    documents_directory: Path, plan_path: Path, tokenizer_directory: Path, spark: SparkConfig, tmp_path: Path
+) -> None:
+    documents = tmp_path / "documents"
+    shutil.copytree(documents_directory, documents)
+    place = documents / "documents" / "lang=hi" / "part-1.parquet"
+    whole = place.read_bytes()
+    shutil.copy(place.with_name("part-0.parquet"), place)
+    with pytest.raises(MGLMError, match=r"lang=hi; found 24 documents; expected 23, as the manifest counts them"):
+        shard(documents, plan_path, tokenizer_directory, tmp_path / "out", SMALL_FILES, spark)
+    place.write_bytes(whole[:-100])
+    with pytest.raises(MGLMError, match=r"lang=hi/part-1\.parquet; found .*; expected a whole Parquet file"):
+        shard(documents, plan_path, tokenizer_directory, tmp_path / "out", SMALL_FILES, spark)
+    place.write_bytes(whole)
+    made = shard(documents, plan_path, tokenizer_directory, tmp_path / "out", SMALL_FILES, spark)
+    assert made.counts["hi"]["documents"] == len(trained_on(documents_directory, "hi"))
 
 
 def test_a_sampler_walks_over_the_shards(directory: Path) -> None:

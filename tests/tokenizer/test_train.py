@@ -3,15 +3,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from core.documents import document_id
 from core.errors import MGLMError
+from core.languages import languages
 from core.manifest import open_stage, read_manifest
 from core.schemas import SAMPLE, SAMPLE_TABLE
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
-from tokenizer.train import most_frequent_characters, sentences, train_tokenizer, without_other_characters
+from tokenizer.train import train_tokenizer
 
 
 def test_a_vocabulary_the_sample_cannot_carry_becomes_as_large_as_it_can(tokenizer_directory: Path) -> None:
@@ -28,19 +28,103 @@ def test_a_vocabulary_too_small_for_the_characters_leaves_the_rarest_to_bytes(
     config = TokenizerConfig.model_validate({"vocab_size": 400, "model_type": model_type, "num_threads": 1})
     manifest = train_tokenizer(sample_directory, tmp_path / "small", config)
     assert manifest.facts["pieces"] <= 400
+    assert manifest.facts["characters"] == (400 - 261) // 2
     assert manifest.facts["character_coverage"] < config.character_coverage
     tokenizer = Tokenizer.load(tmp_path / "small")
     assert tokenizer.decode(tokenizer.encode("春天河水上涨。\n Ωδή")) == "春天河水上涨。\n Ωδή"
 
 
-def test_the_same_sample_and_config_give_the_same_bytes_and_finished_work_is_not_redone(
-    sample_directory: Path, tmp_path: Path
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_the_same_sample_and_config_give_the_same_bytes_on_several_threads_and_finished_work_is_not_redone(
+    sample_directory: Path, tmp_path: Path, model_type: str
 ) -> None:
-    config = TokenizerConfig(vocab_size=900, num_threads=1, input_sentence_size=400)
+    config = TokenizerConfig.model_validate({"vocab_size": 900, "model_type": model_type, "num_threads": 3})
     first = train_tokenizer(sample_directory, tmp_path / "a", config)
     second = train_tokenizer(sample_directory, tmp_path / "b", config)
     assert first.facts["sha256"] == second.facts["sha256"]
     assert train_tokenizer(sample_directory, tmp_path / "a", config).made == first.made
+
+
+def test_how_the_sample_is_cut_into_files_and_ordered_chooses_the_same_lines(
+    sample_directory: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(sample_directory / "part-0.parquet")
+    stage = open_stage(tmp_path / "other", schema=SAMPLE, config={}, inputs={})
+    for number in range(3):
+        part = table.slice(number * 190, 190).sort_by([("doc_id", "descending")])
+        pq.write_table(part, tmp_path / "other" / f"part-{number}.parquet")
+    stage.finish()
+    config = TokenizerConfig(vocab_size=900, num_threads=1, training_bytes=60_000)
+    made = [
+        train_tokenizer(sample, tmp_path / name, config).facts
+        for sample, name in ((sample_directory, "a"), (tmp_path / "other", "b"))
+    ]
+    keys = ("training_bytes", "sample_bytes", "characters", "character_coverage")
+    assert [made[0][key] for key in keys] == [made[1][key] for key in keys]
+    assert 50_000 < made[0]["training_bytes"] <= 60_000 < made[0]["sample_bytes"]
+
+
+def test_a_bound_below_every_line_is_one_clear_line(sample_directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(MGLMError, match=r"tokenizer\.training_bytes; found 1; expected enough"):
+        train_tokenizer(sample_directory, tmp_path / "x", TokenizerConfig(training_bytes=1))
+
+
+# The letters a child learns, of every script of the 101 languages but Han and Hangul. A few need no list: their blocks
+# begin with them.
+BASIC_LETTERS = {
+    "Latn": "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZàâäåæçéèêëíîïñóôöøœùûüýÿß"
+    "þðąćęłńśźżăășşțţčďěňřšťůžőűģķļņāēīūğıİđơưẹọṣ",
+    "Cyrl": "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґўђјљњћџәғқңөұүһӣӯҳҷ",
+    "Grek": "αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώ",
+    "Arab": "ابتثجحخدذرزسشصضطظعغفقكلمنهويءآأؤإئىةپچژگکیےںٹڈڑھہۀېڅځښ",
+    "Hebr": "אבגדהוזחטיכךלמםנןסעפףצץקרשת",
+    "Deva": "अआइईउऊऋएऐओऔकखगघङचछजझञटठडढणतथदधनपफबभमयरलवशषसहािीुूृेैोौ्ंः०१२३४५६७८९",
+    "Beng": "অআইঈউঊঋএঐওঔকখগঘঙচছজঝঞটঠডঢণতথদধনপফবভমযরলশষসহািীুূৃেৈোৌ্ংঃ",
+    "Guru": "ਅਆਇਈਉਊਏਐਓਔਕਖਗਘਙਚਛਜਝਞਟਠਡਢਣਤਥਦਧਨਪਫਬਭਮਯਰਲਵਸਹਾਿੀੁੂੇੈੋੌੰੱ",
+    "Gujr": "અઆઇઈઉઊઋએઐઓઔકખગઘઙચછજઝઞટઠડઢણતથદધનપફબભમયરલળવશષસહાિીુૂૃેૈોૌ્ં",
+    "Taml": "அஆஇஈஉஊஎஏஐஒஓஔகஙசஞடணதநபமயரலவழளறனாிீுூெேைொோௌ்",
+    "Telu": "అఆఇఈఉఊఋఎఏఐఒఓఔకఖగఘఙచఛజఝఞటఠడఢణతథదధనపఫబభమయరలళవశషసహాిీుూృెేైొోౌ్ం",
+    "Knda": "ಅಆಇಈಉಊಋಎಏಐಒಓಔಕಖಗಘಙಚಛಜಝಞಟಠಡಢಣತಥದಧನಪಫಬಭಮಯರಲಳವಶಷಸಹಾಿೀುೂೃೆೇೈೊೋೌ್ಂ",
+    "Mlym": "അആഇഈഉഊഋഎഏഐഒഓഔകഖഗഘങചഛജഝഞടഠഡഢണതഥദധനപഫബഭമയരലളഴവശഷസഹാിീുൂൃെേൈൊോൌ്ംൺൻർൽൾ",
+    "Sinh": "අආඇඈඉඊඋඌඑඒඓඔඕඖකඛගඝඞචඡජඣඤටඨඩඪණතථදධනපඵබභමයරලවශෂසහළෆාැෑිීුූෘෙේෛොෝෞ්ං",
+    "Thai": "กขคฆงจฉชซฌญฎฏฐฑฒณดตถทธนบปผฝพฟภมยรลวศษสหฬอฮะัาำิีึืุูเแโใไ็่้๊๋์",
+    "Laoo": "ກຂຄງຈສຊຍດຕຖທນບປຜຝພຟມຢຣລວຫອຮະັາຳິີຶືຸູເແໂໃໄ່້໊໋",
+    "Khmr": "កខគឃងចឆជឈញដឋឌឍណតថទធនបផពភមយរលវសហឡអាិីឹឺុូួើឿៀេែៃោៅំះ្",
+    "Mymr": "ကခဂဃငစဆဇဈညဋဌဍဎဏတထဒဓနပဖဗဘမယရလဝသဟဠအါာိီုူေဲံ့း္်ျြွှ",
+    "Ethi": "".join(chr(code) for code in range(0x1200, 0x1358) if chr(code).isalpha()),
+    "Geor": "აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ",
+    "Armn": "աբգդեզէըթժիլխծկհձղճմյնշոչպջռսվտրցւփքօֆև",
+    "Jpan": "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわをん"
+    "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワヲン",
+}
+
+
+@pytest.fixture(scope="session")
+def rare_letters_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """Of a sample in which each letter occurs once among English, which makes up nearly all of it."""
+    folder = tmp_path_factory.mktemp("letters")
+    stage = open_stage(folder / "sample", schema=SAMPLE, config={}, inputs={})
+    texts = ["The river rises in spring and the bridge holds. " * 2_000, *BASIC_LETTERS.values()]
+    rows = [{"doc_id": document_id(text), "lang": "en", "copy": 0, "text": text} for text in texts]
+    pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLE_TABLE), folder / "sample" / "part.parquet")
+    stage.finish()
+    train_tokenizer(folder / "sample", folder / "made", TokenizerConfig(vocab_size=8_000, num_threads=1))
+    return Tokenizer.load(folder / "made")
+
+
+@pytest.mark.parametrize("script", BASIC_LETTERS)
+def test_no_letter_of_a_script_is_spelled_in_bytes(rare_letters_tokenizer: Tokenizer, script: str) -> None:
+    tokenizer = rare_letters_tokenizer
+    spelled = {
+        letter
+        for letter in BASIC_LETTERS[script]
+        if any(tokenizer.piece_byte(index) >= 0 for index in tokenizer.encode(letter))
+    }
+    assert spelled == set()
+
+
+def test_the_letters_are_of_all_scripts_of_the_languages() -> None:
+    assert {language.script for language in languages().values()} - {"Hans", "Hang"} == BASIC_LETTERS.keys()
 
 
 def test_an_unfinished_sample_an_empty_one_and_a_broken_file_are_one_clear_line(tmp_path: Path) -> None:
@@ -59,26 +143,5 @@ def test_an_unfinished_sample_an_empty_one_and_a_broken_file_are_one_clear_line(
     other = open_stage(tmp_path / "other", schema=SAMPLE, config={}, inputs={})
     pq.write_table(pa.table({"words": ["a"]}), tmp_path / "other" / "part.parquet")
     other.finish()
-    with pytest.raises(MGLMError, match="a column text"):
+    with pytest.raises(MGLMError, match="a column doc_id"):
         train_tokenizer(tmp_path / "other", tmp_path / "out3", TokenizerConfig())
-
-
-@given(st.lists(st.text(alphabet="ab 水😀\n", max_size=200), max_size=5), st.integers(64, 128))
-def test_lines_fit_the_limit_and_lose_nothing_but_newlines(texts: list[str], limit: int) -> None:
-    lines = list(sentences(texts, limit))
-    assert all(line and "\n" not in line and len(line.encode()) <= limit for line in lines)
-    assert "".join(lines) == "".join(texts).replace("\n", "")
-
-
-def test_long_lines_are_cut_at_a_space() -> None:
-    lines = list(sentences(["word " * 100], 64))
-    assert all(line.startswith(" word") for line in lines[1:])
-
-
-def test_the_most_frequent_characters_and_their_share() -> None:
-    assert most_frequent_characters(["aaab", "c"], 1) == ({"a"}, pytest.approx(3 / 5))
-    assert most_frequent_characters(["aaab", "c"], 9)[1] == 1
-
-
-def test_lines_are_cut_at_the_other_characters() -> None:
-    assert list(without_other_characters(["abcab", "c", "b"], {"a", "b"})) == ["ab", "ab", "b"]

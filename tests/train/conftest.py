@@ -15,7 +15,7 @@ from core.schemas import SAMPLE, SAMPLE_TABLE, SHARDS
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.prompts import summary_source
-from tokenizer.shard_writer import Part, write_parts
+from tokenizer.shard_writer import Part, write_part
 from tokenizer.train import train_tokenizer
 
 VOCABULARY = {
@@ -70,9 +70,9 @@ def shards_directory(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokeni
     tokenizer.save(root / "tokenizer")
     rows = []
     for number, (lang, texts) in enumerate(sorted(DOCUMENTS.items())):
-        columns = [pa.array([number] * len(texts)), pa.array([document_id(text) for text in texts]), pa.array(texts)]
-        batch = pa.RecordBatch.from_arrays(columns, names=["part", "doc_id", "text"])
-        rows += write_parts([batch], tokenizer, {number: Part(number, lang, 0)}, root, stage.work)
+        columns = [pa.array([document_id(text) for text in texts]), pa.array(texts)]
+        batch = pa.RecordBatch.from_arrays(columns, names=["doc_id", "text"])
+        rows.append(write_part([batch], tokenizer, Part(number, lang, 0), root, stage.work))
     files = [FileEntry(path=row.path, rows=row.rows, bytes=row.bytes, sha256=row.sha256) for row in rows]
     inside = describe_files(root / "tokenizer", {})
     files += [entry.model_copy(update={"path": f"tokenizer/{entry.path}"}) for entry in inside]

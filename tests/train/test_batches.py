@@ -9,7 +9,7 @@ from core.examples import Example, Segment
 from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Draw, Sampler
 from tokenizer.shards import Shards
-from train.batches import FinetuneBatches, MicroBatch, PretrainBatches, finetune_sample
+from train.batches import FinetuneBatches, MicroBatch, PretrainBatches, finetune_sample, window_length
 from train.blank_infilling import NO_LOSS
 from train.config import FinetuneConfig, PretrainConfig
 
@@ -184,3 +184,24 @@ def test_fine_tuning_batches_do_not_depend_on_processes(tokenizer: Tokenizer) ->
     shared = [part for rank in (0, 1) for part in FinetuneBatches(examples, tokenizer, config).batch(3, rank, 2)]
     for field in FIELDS:
         assert (joined(alone, field) == joined(shared, field)).all()
+
+
+def test_a_sequence_of_several_windows_is_one_of_several_languages(
+    shards_directory: Path, tokenizer: Tokenizer
+) -> None:
+    config = PretrainConfig(global_batch_size=8, micro_batch_size=2, windows_per_sequence=2)
+    shards = Shards.open(shards_directory)
+    sampler = Sampler(shards.stream_lengths(), SHARES, window_length(LENGTH, config), config.seed)
+    batches = PretrainBatches(shards, sampler, tokenizer, config, LENGTH)
+    mixed = 0
+    for index in range(40):
+        _, row, languages = batches.sample(index)
+        draws = sampler.draw_many(2 * index, 2)
+        assert set(languages.split("+")) == batches.languages(index) == {draw.lang for draw in draws}
+        alone = [batches._row(draw).tokens_S for draw in draws]
+        assert row.tokens_S.tolist() == np.concatenate(alone).tolist()
+        assert row.tokens_S.size <= LENGTH
+        assert np.unique(row.segments_S).tolist() == list(range(int(row.segments_S[-1]) + 1))
+        mixed += len(batches.languages(index)) == 2
+    assert mixed > 10
+    assert joined(batches.batch(2, 0, 1), "labels_BS").shape == (8, batches.row_length)
