@@ -13,6 +13,7 @@ from corpus.commands import app as corpus_app
 from eval.commands import app as eval_app
 from mglm.commands import demo, summarize
 from model.commands import app as model_app
+from serve.commands import serve
 from tokenizer.commands import app as tokenizer_app
 from train.commands import app as train_app
 
@@ -25,6 +26,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
 app.command()(summarize)
+app.command()(serve)
 
 
 @app.callback()
@@ -36,18 +38,23 @@ def front_door(verbose: Annotated[bool, typer.Option("--verbose", help="Log more
 
 # A library that is missing → the extra of pyproject.toml that brings it: clusters install each stage's part alone.
 EXTRA_OF = {
+    "fastapi": "serve",
     "fasttext": "corpus",
+    "h11": "serve",
     "jieba": "eval",
     "megatron": "train",
     "pandas": "corpus",
+    "prometheus_client": "serve",
     "psutil": "train",
     "pyspark": "corpus",
     "pythainlp": "eval",
     "rouge_score": "eval",
     "safetensors": "train",
     "sentencepiece": "train",
+    "starlette": "serve",
     "torch": "train",
     "transformers": "train",
+    "uvicorn": "serve",
 }
 
 

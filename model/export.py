@@ -23,7 +23,8 @@ _AUTO_MAP = {
     "AutoConfig": "configuration_mglm.MGLMConfig",
     "AutoModelForCausalLM": "modeling_mglm.GLMForConditionalGeneration",
 }
-# Paper, section 4.2: the service's beam search. Renormalising after the n-gram ban is what the authors' search does.
+# Paper, section 4.2: the service's beam search. Renormalising after the n-gram ban is what the authors' search does;
+# with the last set to False, its length penalty is theirs too.
 GENERATION: dict[str, Any] = {
     "num_beams": 4,
     "length_penalty": 0.7,
@@ -31,6 +32,7 @@ GENERATION: dict[str, Any] = {
     "max_new_tokens": 200,
     "renormalize_logits": True,
     "do_sample": False,
+    "length_penalty_counts_end": True,
 }
 
 
@@ -49,7 +51,7 @@ def write_export(output: Path, loaded: LoadedModel) -> int:
         **{**GENERATION, "max_new_tokens": most}, pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id
     )
     twin.save_pretrained(output, max_shard_size=_SHARD_SIZE)
-    for name in ("configuration_mglm.py", "modeling_mglm.py"):
+    for name in ("configuration_mglm.py", "modeling_mglm.py", "beam_cache.py"):
         shutil.copyfile(Path(modeling_mglm.__file__).with_name(name), output / name)
     loaded.tokenizer.save(output)
     parameters = sum(weight.numel() for weight in loaded.weights.values())

@@ -21,6 +21,9 @@ from model.topology import Topology
 from model.weights import WORD_EMBEDDINGS, authors_to_hf, megatron_to_hf
 from tokenizer.encoding import Tokenizer
 
+# Released vocabularies are padded to a multiple of 128 × the tensor-parallel size they were trained with.
+MOST_PADDING = 1024
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -95,7 +98,7 @@ def read_authors(path: Path, tokenizer: Path | None, model: ModelConfig) -> Load
     It does not say its number of heads: `model` does, and must agree with it in all else.
 
     Raises:
-        MGLMError: no tokenizer given, not such a file, or another shape.
+        MGLMError: no tokenizer given or another one, not such a file, or another shape.
     """
     if tokenizer is None:
         raise MGLMError("--tokenizer", found="nothing", expected="a directory with the released tokenizer.model")
@@ -117,8 +120,17 @@ def read_authors(path: Path, tokenizer: Path | None, model: ModelConfig) -> Load
                 action=f"set model.{name}={value} in --config or --set",
             )
     check_weights(weights, model, path)
+    own = Tokenizer.load(tokenizer)
+    if not own.vocab_size <= vocab_size < own.vocab_size + MOST_PADDING:
+        # Command ids follow the pieces: with another tokenizer they would name other rows of the vocabulary.
+        raise MGLMError(
+            f"--tokenizer {tokenizer}",
+            found=f"{own.pieces:,} pieces, {own.vocab_size:,} ids with commands and padding",
+            expected=f"the tokenizer of the {vocab_size:,} rows in {path}",
+            action="import the released .model file with mglm tokenizer import, and give that directory",
+        )
     origin = "Converted from the authors' released checkpoint."
-    return LoadedModel(weights, model, vocab_size, Tokenizer.load(tokenizer), model.sequence_length, origin)
+    return LoadedModel(weights, model, vocab_size, own, model.sequence_length, origin)
 
 
 READERS = {"megatron": read_megatron, "hf": read_hf, "authors": read_authors}

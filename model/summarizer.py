@@ -1,44 +1,117 @@
-"""Articles to summaries with an exported model: what `mglm summarize`, evaluation and the service call."""
+"""Articles to summaries with an exported model: what `mglm summarize`, evaluation and the service call.
 
-from collections.abc import Sequence
+    summarizer = Summarizer.from_pretrained(DIR)                     # device and precision chosen, or named
+    summarizer.summarize("…", target="zh")                           # one text or a list
+    summarizer.summarize_batch([SummaryRequest("…", "en"), …])       # texts, targets and lengths may differ
+    for piece in summarizer.stream(SummaryRequest("…", "en")): …     # as it is written, one beam
+
+Generation is transformers' `generate`; its defaults stand in the export's generation_config.json. A Summarizer serves
+one thread at a time.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, overload
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
+from transformers.generation import StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
 
 from core.errors import MGLMError
 from core.log import get_logger
 from core.manifest import MADE_BY
 from model.convert import HF
 from model.hf.modeling_mglm import GLMForConditionalGeneration
+from model.precision import load_model
+from model.streaming import Asked, clean, pieces, tokens_of
 from tokenizer.encoding import Tokenizer
 from tokenizer.inputs import encode_source
-from tokenizer.prompts import summary_source
+from tokenizer.prompts import PROMPTS, summary_source
 
-NO_CHARACTER = "\ufffd"  # what decoding puts for bytes that are not UTF-8
+SAMPLING_TEMPERATURE = 0.7  # paper, section 4.2; transformers keeps none in a generation config that does not sample
+
+
+@dataclass(frozen=True)
+class SummaryRequest:
+    """A text and the language of its summary. `generation` is whatever transformers' `generate` takes, over the
+    export's defaults, e.g. {"num_beams": 1, "max_new_tokens": 64}; requests with equal `generation` share a batch."""
+
+    text: str
+    target: str = "en"
+    generation: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A summary. `input_tokens` counts what the model read (article and prompt), `output_tokens` what it wrote;
+    `left_out_tokens` of the article did not fit into its context."""
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    left_out_tokens: int = 0
+
+    @property
+    def truncated(self) -> bool:
+        return self.left_out_tokens > 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A request as the model reads it, without [sop]; `left_out_tokens` of its text did not fit."""
+
+    ids: list[int]
+    left_out_tokens: int
 
 
 class Summarizer:
-    """A model with its tokenizer, ready to generate; its generation_config.json gives the defaults."""
+    """A model with its tokenizer, ready to generate."""
 
     def __init__(self, model: GLMForConditionalGeneration, tokenizer: Tokenizer) -> None:
+        """
+        Raises:
+            MGLMError: the tokenizer is not the model's.
+        """
+        wanted, found = (model.config.sop_token_id, model.config.eos_token_id), (tokenizer.sop_id, tokenizer.eop_id)
+        if wanted != found:
+            raise MGLMError(
+                "the tokenizer",
+                found=f"{tokenizer.pieces:,} pieces, so that a summary begins with id {found[0]:,}",
+                expected=f"id {wanted[0]:,}, as in the model",
+                action="take the tokenizer that the model was trained with",
+            )
+        if not hasattr(model.generation_config, "length_penalty_counts_end"):  # an older export
+            model.generation_config.length_penalty_counts_end = True
         self.model, self.tokenizer = model.eval(), tokenizer
 
     @classmethod
-    def from_pretrained(cls, directory: Path | str, device: str | None = None) -> Self:
-        """The model of an export, on the GPU if there is one unless `device` says otherwise. Runs no code from there.
+    def from_pretrained(cls, directory: Path | str, device: str | None = None, precision: str | None = None) -> Self:
+        """The model of an export; runs no code from there.
+
+        Args:
+            device: "cpu", "cuda", "cuda:1" …; the GPU if there is one.
+            precision: "fp32", "bf16" or "int8" (weights alone); bf16 on a GPU, fp32 on a CPU.
 
         Raises:
-            MGLMError: the directory holds no export.
+            MGLMError: the directory holds no export, or no such device or precision.
         """
         path = Path(directory)
         if not (path / "config.json").is_file():
             raise MGLMError(f"model {path}", found="no config.json", expected=HF, action=f"run {MADE_BY[HF]}")
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model = GLMForConditionalGeneration.from_pretrained(path, local_files_only=True, dtype="auto")
-        return cls(model.to(device), Tokenizer.load(path))
+        tokenizer = Tokenizer.load(path)
+        return cls(load_model(path, device, precision), tokenizer)
+
+    @property
+    def targets(self) -> list[str]:
+        """Languages that a summary can be asked in."""
+        return list(PROMPTS["summary"])
+
+    @property
+    def source_length(self) -> int:
+        """The most tokens of article and prompt that are read; what is longer is cut."""
+        return int(self.model.config.source_length)
 
     @overload
     def summarize(self, text: str, target: str = "en", *, batch_size: int = 8, **generation: Any) -> str: ...
@@ -52,71 +125,137 @@ class Summarizer:
         """A summary in the language `target` of each text; a single text gives a single summary.
 
         Args:
-            target: language code of the summary; those of tokenizer.prompts.
-            batch_size: texts generated together; it does not change what comes out.
+            target: language code of the summary; one of `targets`.
+            batch_size: texts generated together.
             generation: whatever transformers' `generate` takes, e.g. num_beams=1, max_new_tokens=64.
+
+        Raises:
+            MGLMError: as `encode` and `settings`.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        sources = [
+            self.encode(SummaryRequest(one, target), f"text {number}") for number, one in enumerate(texts, start=1)
+        ]
+        summaries = [""] * len(texts)
+        by_length = sorted(range(len(texts)), key=lambda index: len(sources[index].ids))  # little padding
+        for start in range(0, len(by_length), batch_size):
+            batch = by_length[start : start + batch_size]
+            for index, summary in zip(batch, self._write([sources[i] for i in batch], generation), strict=True):
+                summaries[index] = summary.text
+        return summaries[0] if isinstance(text, str) else summaries
+
+    def summarize_batch(
+        self, requests: Sequence[SummaryRequest], stop: Callable[[], bool] | None = None
+    ) -> list[Summary]:
+        """The summary of each request, in their order; all that have equal `generation` are generated together.
+
+        Blocks. `stop` is asked after every token: once it says True generation ends, and the summaries hold what was
+        written until then.
+
+        Raises:
+            MGLMError: as `encode` and `settings`.
+        """
+        sources = [self.encode(request, f"text {number}") for number, request in enumerate(requests, start=1)]
+        summaries: dict[int, Summary] = {}
+        while len(summaries) < len(requests):
+            left = [index for index in range(len(requests)) if index not in summaries]
+            generation = requests[left[0]].generation
+            batch = [index for index in left if requests[index].generation == generation]
+            summaries.update(zip(batch, self._write([sources[i] for i in batch], generation, stop), strict=True))
+        return [summaries[index] for index in range(len(requests))]
+
+    def stream(self, request: SummaryRequest, stop: Callable[[], bool] | None = None) -> Iterator[str]:
+        """The summary in pieces as they are written, whole characters each; joined they are the summary. One beam:
+        num_beams is 1 unless the request says otherwise, which is refused.
+
+        Closing the iterator, or `stop` saying True, ends generation after the token under way.
+
+        Raises:
+            MGLMError: num_beams above 1; or as `encode` and `settings`.
+        """
+        generation = {"num_beams": 1, **request.generation}
+        if generation["num_beams"] != 1:
+            found = f"num_beams {generation['num_beams']}"
+            raise MGLMError("a stream", found=found, expected="num_beams 1", action="ask for it without streaming")
+        ids, settings = self.encode(request).ids, self.settings(generation)
+        tokens = tokens_of(lambda streamer, ask: self.generate([ids], stop=ask, streamer=streamer, **settings), stop)
+        return pieces(tokens, self.tokenizer.decode)
+
+    def encode(self, request: SummaryRequest, name: str = "text") -> Source:
+        """A request as the model reads it. Cheap: what is wrong with a request shows here and in `settings`, before any
+        model runs.
 
         Raises:
             MGLMError: an empty text, or a target language without a prompt.
         """
-        texts = [text] if isinstance(text, str) else list(text)
-        limit = int(self.model.config.source_length)
-        sources = [self._encode(one, target, limit, f"text {number}") for number, one in enumerate(texts, start=1)]
-        summaries = [""] * len(texts)
-        by_length = sorted(range(len(texts)), key=lambda index: len(sources[index]))  # little padding
-        for start in range(0, len(by_length), batch_size):
-            batch = by_length[start : start + batch_size]
-            written = self.generate_text([sources[index] for index in batch], **generation)
-            for index, summary in zip(batch, written, strict=True):
-                summaries[index] = summary
-        return summaries[0] if isinstance(text, str) else summaries
+        text = request.text.strip()
+        if not text:
+            raise MGLMError(name, found="an empty text", expected="an article", action="give some text")
+        segments = summary_source(text, request.target)
+        whole = encode_source(self.tokenizer, segments, max_tokens=2**31).ids
+        if len(whole) <= self.source_length:
+            return Source(whole, 0)
+        get_logger("summarize").warning(
+            "%s: its %d tokens are cut to the %d the model takes", name, len(whole), self.source_length
+        )
+        cut = encode_source(self.tokenizer, segments, max_tokens=self.source_length).ids
+        return Source(cut, len(whole) - len(cut))
+
+    def settings(self, generation: Mapping[str, Any]) -> dict[str, Any]:
+        """What `generate` is called with for these options, beside the export's defaults.
+
+        Raises:
+            MGLMError: more new tokens than the model has positions, or several sequences for one text.
+        """
+        most = int(self.model.config.max_position_embeddings) - 1
+        if (generation.get("max_new_tokens") or 0) > most:
+            found, action = f"{generation['max_new_tokens']}", f"ask for {most} or fewer"
+            raise MGLMError("max_new_tokens", found=found, expected=f"at most {most} by this model", action=action)
+        if (generation.get("num_return_sequences") or 1) != 1:
+            raise MGLMError("num_return_sequences", found=str(generation["num_return_sequences"]), expected="1")
+        settings = dict(generation)
+        if settings.get("do_sample"):
+            settings.setdefault("temperature", SAMPLING_TEMPERATURE)
+        if settings.get("num_beams") == 1:
+            settings.setdefault("length_penalty", 1.0)  # the default's would do nothing, and be warned of
+        return settings
 
     def generate_text(self, sources: Sequence[list[int]], **generation: Any) -> list[str]:
-        """The text that follows each source, a list that `encode_source` made. Byte pieces that form no character,
-        which a weak model may write, are left out."""
-        spans = self.generate(sources, **generation)
-        return [self.tokenizer.decode(span).replace(NO_CHARACTER, "").strip() for span in spans]
+        """The text that follows each source, a list that `encode_source` made."""
+        return [clean(self.tokenizer.decode(span)) for span in self.generate(sources, **generation)]
 
     @torch.inference_mode()
-    def generate(self, sources: Sequence[list[int]], **generation: Any) -> list[list[int]]:
+    def generate(
+        self,
+        sources: Sequence[list[int]],
+        *,
+        stop: Callable[[], bool] | None = None,
+        streamer: BaseStreamer | None = None,
+        **generation: Any,
+    ) -> list[list[int]]:
         """Token ids that follow each source, a list that `encode_source` made; commands and padding are removed."""
-        input_ids_BS, attention_mask_BS = left_padded(
-            [[*ids, self.tokenizer.sop_id] for ids in sources], self.tokenizer.pad_id
-        )
-        device = self.model.device
-        input_ids_BS, attention_mask_BS = input_ids_BS.to(device), attention_mask_BS.to(device)
+        ids_BS, mask_BS = left_padded([[*ids, self.tokenizer.sop_id] for ids in sources], self.tokenizer.pad_id)
+        ids_BS, mask_BS = ids_BS.to(self.model.device), mask_BS.to(self.model.device)
         beams = int(generation.get("num_beams") or self.model.generation_config.num_beams or 1)
-        cache = self._read(input_ids_BS, attention_mask_BS, beams)
         output_BS: Tensor = self.model.generate(
-            input_ids=input_ids_BS, attention_mask=attention_mask_BS, past_key_values=cache, **generation
+            input_ids=ids_BS,
+            attention_mask=mask_BS,
+            past_key_values=self.model.read(ids_BS, mask_BS, beams),
+            stopping_criteria=StoppingCriteriaList([Asked(stop)] if stop else []),
+            streamer=streamer,
+            **generation,
         )
-        spans = output_BS[:, input_ids_BS.shape[1] :].tolist()
+        spans = output_BS[:, ids_BS.shape[1] :].tolist()
         return [[index for index in span if index < self.tokenizer.pieces] for span in spans]
 
-    def _read(self, input_ids_BS: Tensor, attention_mask_BS: Tensor, beams: int) -> DynamicCache:
-        """The cache of all but [sop], read once and shared by the beams, each of which would else read the article."""
-        cache = DynamicCache(config=self.model.config)
-        positions_B2S, context_length_B = self.model.geometry(input_ids_BS, attention_mask_BS)
-        self.model(
-            input_ids_BS[:, :-1],
-            attention_mask_BS[:, :-1],
-            positions_B2S[:, :, :-1],
-            context_length_B,
-            past_key_values=cache,
-            logits_to_keep=1,
-        )
-        cache.batch_repeat_interleave(beams)
-        return cache
-
-    def _encode(self, text: str, target: str, limit: int, name: str) -> list[int]:
-        if not text.strip():
-            raise MGLMError(name, found="an empty text", expected="an article", action="give some text")
-        segments = summary_source(text.strip(), target)
-        whole = encode_source(self.tokenizer, segments, max_tokens=2**31).ids
-        if len(whole) <= limit:
-            return whole
-        get_logger("summarize").warning("%s: its %d tokens are cut to the %d the model takes", name, len(whole), limit)
-        return encode_source(self.tokenizer, segments, max_tokens=limit).ids
+    def _write(
+        self, sources: Sequence[Source], generation: Mapping[str, Any], stop: Callable[[], bool] | None = None
+    ) -> list[Summary]:
+        spans = self.generate([source.ids for source in sources], stop=stop, **self.settings(generation))
+        return [
+            Summary(clean(self.tokenizer.decode(span)), len(source.ids), len(span), source.left_out_tokens)
+            for source, span in zip(sources, spans, strict=True)
+        ]
 
 
 def left_padded(rows: Sequence[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:

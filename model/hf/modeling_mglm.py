@@ -4,28 +4,43 @@ A row is `[pad]* [CLS] context … [sMASK] … [sop] span`, in generation padded
 S position in the row, K column that is attended (cached ones and S), H hidden, V vocabulary, A head.
 """
 
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
-from transformers.cache_utils import DynamicCache
-from transformers.generation import LogitsProcessorList, MaxLengthCriteria, NoRepeatNGramLogitsProcessor
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.generation import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    MaxLengthCriteria,
+    NoRepeatNGramLogitsProcessor,
+)
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from .beam_cache import BeamCache
 from .configuration_mglm import MGLMConfig
 
+_END_COUNTS = ContextVar("whether the end token counts in the length penalty of the search under way", default=True)
 
-class SpanNoRepeatNGram(NoRepeatNGramLogitsProcessor):
-    """Bans n-grams the generated span holds already. transformers' own also bans those of the article."""
+
+class SpanNoRepeatNGram(LogitsProcessor):
+    """Bans n-grams the generated span holds already. transformers' own also bans those of the article, row by row."""
 
     def __init__(self, ngram_size: int, prompt_length: int) -> None:
-        super().__init__(ngram_size)
-        self.prompt_length = prompt_length
+        self.ngram_size, self.prompt_length = ngram_size, prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        return super().__call__(input_ids[:, self.prompt_length :], scores)
+        span_RS = input_ids[:, self.prompt_length :]
+        if span_RS.shape[1] < self.ngram_size:
+            return scores
+        ngrams_RSN = span_RS.unfold(1, self.ngram_size, 1)
+        begun_R1N = span_RS[:, None, span_RS.shape[1] - self.ngram_size + 1 :]
+        again_RS = (ngrams_RSN[:, :, :-1] == begun_R1N).all(-1)
+        ban_RS = torch.zeros_like(again_RS, dtype=scores.dtype).masked_fill(again_RS, -torch.inf)
+        return scores.scatter_add(1, ngrams_RSN[:, :, -1], ban_RS)
 
 
 def glm_mask(context_length_B: Tensor, attention_mask_BK: Tensor, past: int, length: int) -> Tensor:
@@ -49,7 +64,7 @@ class GLMAttention(nn.Module):
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden_BSH: Tensor, mask_B1SK: Tensor, cache: DynamicCache | None) -> Tensor:
+    def forward(self, hidden_BSH: Tensor, mask_B1SK: Tensor | None, cache: Cache | None) -> Tensor:
         rows, length, width = hidden_BSH.shape
         query, key, value = (
             part.view(rows, length, self.heads, -1).transpose(1, 2)
@@ -81,7 +96,7 @@ class GLMLayer(nn.Module):
         self.mlp = GLMFeedForward(config)
         self.dropout = nn.Dropout(config.hidden_dropout)
 
-    def forward(self, hidden_BSH: Tensor, mask_B1SK: Tensor, cache: DynamicCache | None) -> Tensor:
+    def forward(self, hidden_BSH: Tensor, mask_B1SK: Tensor | None, cache: Cache | None) -> Tensor:
         hidden_BSH = hidden_BSH + self.dropout(self.attention(self.input_layernorm(hidden_BSH), mask_B1SK, cache))
         return hidden_BSH + self.dropout(self.mlp(self.post_attention_layernorm(hidden_BSH)))
 
@@ -99,7 +114,7 @@ class GLMTransformer(nn.Module):
         self.final_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(
-        self, input_ids_BS: Tensor, position_ids_B2S: Tensor, mask_B1SK: Tensor, cache: DynamicCache | None
+        self, input_ids_BS: Tensor, position_ids_B2S: Tensor, mask_B1SK: Tensor | None, cache: Cache | None
     ) -> Tensor:
         hidden_BSH = self.dropout(
             self.word_embeddings(input_ids_BS)
@@ -139,7 +154,7 @@ class GLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         context_length: Tensor | None = None,
-        past_key_values: DynamicCache | None = None,
+        past_key_values: Cache | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
@@ -163,6 +178,8 @@ class GLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
         length = input_ids.shape[1]
+        if past and isinstance(past_key_values, BeamCache):
+            return self._step_beams(input_ids, position_ids, past_key_values)
         if attention_mask is None:
             attention_mask = input_ids.new_ones(input_ids.shape[0], past + length)
         if position_ids is None or context_length is None:
@@ -185,6 +202,28 @@ class GLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             wide = logits_BSV if logits_BSV.dtype == torch.float64 else logits_BSV.float()
             loss = F.cross_entropy(wide.flatten(0, 1), labels[:, kept].flatten(), ignore_index=-100)
         return CausalLMOutputWithPast(loss=loss, logits=logits_BSV, past_key_values=past_key_values)
+
+    @torch.no_grad()
+    def read(self, input_ids: Tensor, attention_mask: Tensor, beams: int) -> BeamCache:
+        """Reads articles [B, S] up to their [sop], once for all beams: for `generate` as `past_key_values`, with the
+        same ids and mask. `beams` is the larger of its num_beams and num_return_sequences. The same tokens come out.
+        """
+        positions_B2S, _ = self.geometry(input_ids, attention_mask)
+        real_BS = attention_mask[:, :-1].bool()
+        cache = BeamCache(real_BS, beams)
+        mask_B11S = None if bool(real_BS.all()) else real_BS[:, None, None]  # a context sees all of itself
+        self.transformer(input_ids[:, :-1], positions_B2S[:, :, :-1], mask_B11S, cache)
+        return cache
+
+    def _step_beams(self, input_ids: Tensor, position_ids: Tensor | None, cache: BeamCache) -> CausalLMOutputWithPast:
+        """One token of every beam, the beams of an article side by side in one row."""
+        if position_ids is None or input_ids.shape[1] != 1:
+            raise ValueError("with a BeamCache, forward takes one token a beam and its position_ids")
+        ids_BJ = input_ids.view(-1, cache.beams)
+        positions_B2J = position_ids.view(-1, cache.beams, 2).transpose(1, 2)
+        hidden_BJH = self.transformer(ids_BJ, positions_B2J, cache.step(), cache)
+        logits_R1V = self.lm_head(hidden_BJH.flatten(0, 1)[:, None])
+        return CausalLMOutputWithPast(logits=logits_R1V, past_key_values=cache)
 
     def geometry(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Position ids [B, 2, S] and context lengths [B] of rows with one mask and at most one span."""
@@ -209,7 +248,7 @@ class GLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self,
         input_ids: Tensor,
         next_sequence_length: int | None = None,
-        past_key_values: DynamicCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         use_cache: bool | None = None,
         **_: Any,
@@ -228,6 +267,30 @@ class GLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             "use_cache": use_cache,
             "logits_to_keep": 1,  # logits of a whole article would be gigabytes
         }
+
+    # transformers divides a beam's log-probability by its length with the end token; the authors' search, which one
+    # asks for by `length_penalty_counts_end=False`, without. The three methods below stand around transformers' own.
+
+    def _beam_search(self, *arguments: Any, generation_config: Any, **others: Any) -> Any:
+        before = _END_COUNTS.set(getattr(generation_config, "length_penalty_counts_end", True))
+        try:
+            return super()._beam_search(*arguments, generation_config=generation_config, **others)
+        finally:
+            _END_COUNTS.reset(before)
+
+    def _update_finished_beams(self, **state: Any) -> Any:
+        if not _END_COUNTS.get():
+            place, penalty = state["cur_len"], state["length_penalty"]
+            ended_BK = state["topk_running_sequences"][:, :, place] == self.config.eos_token_id
+            length = place + 1 - state["decoder_prompt_len"]
+            longer = (length / max(1, length - 1)) ** penalty
+            state["topk_log_probs"] = state["topk_log_probs"] * torch.where(ended_BK, longer, 1.0)
+        return super()._update_finished_beams(**state)
+
+    def _check_early_stop_heuristic(self, *, cur_len: int, decoder_prompt_len: int, **state: Any) -> Any:
+        if not _END_COUNTS.get():
+            cur_len = max(cur_len - 1, decoder_prompt_len + 1)
+        return super()._check_early_stop_heuristic(cur_len=cur_len, decoder_prompt_len=decoder_prompt_len, **state)
 
     def _get_logits_processor(
         self, generation_config: Any, input_ids_seq_length: int | None = None, **others: Any

@@ -23,7 +23,7 @@ def test_help_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stderr.strip() == "[]"
-    for command in ("demo", "corpus", "balancing", "tokenizer", "model", "train", "eval", "summarize"):
+    for command in ("demo", "corpus", "balancing", "tokenizer", "model", "train", "eval", "summarize", "serve"):
         assert command in done.stdout
 
 
@@ -33,6 +33,7 @@ def test_help_loads_no_heavy_library() -> None:
         "demo", "corpus build", "balancing fit", "balancing sample", "tokenizer train", "tokenizer shard",
         "train pretrain", "train finetune", "train preview", "model describe", "model convert",
         "eval prepare", "eval predict", "eval score", "eval bits-per-byte", "eval report", "summarize",
+        "serve",
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(command: str) -> None:

@@ -1,5 +1,6 @@
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -111,38 +112,86 @@ def test_no_ngram_of_the_span_comes_twice(reference_twin: GLMForConditionalGener
     assert len(set(span)) == len(span)
 
 
+def as_generate_does(twin: GLMForConditionalGeneration, ids: Tensor, mask: Tensor, **settings: Any) -> Tensor:
+    return twin.generate(ids, attention_mask=mask, **settings)
+
+
+def without_cache(twin: GLMForConditionalGeneration, ids: Tensor, mask: Tensor, **settings: Any) -> Tensor:
+    return twin.generate(ids, attention_mask=mask, use_cache=False, **settings)
+
+
+def read_once(twin: GLMForConditionalGeneration, ids: Tensor, mask: Tensor, **settings: Any) -> Tensor:
+    cache = twin.read(ids, mask, settings["num_beams"])
+    return twin.generate(ids, attention_mask=mask, past_key_values=cache, **settings)
+
+
+@pytest.mark.parametrize(
+    ("generate", "together"), [(as_generate_does, True), (without_cache, True), (read_once, True), (read_once, False)]
+)
 @torch.no_grad()
-def test_beam_search_finds_what_the_authors_search_finds(reference_twin: GLMForConditionalGeneration) -> None:
+def test_beam_search_finds_what_the_authors_search_finds(
+    reference_twin: GLMForConditionalGeneration, generate: Callable[..., Tensor], together: bool
+) -> None:
+    assert same_as_the_authors(reference_twin, generate, together, length_penalty_counts_end=False) == (80, 80)
+
+
+@torch.no_grad()
+def test_with_transformers_length_four_of_them_differ(reference_twin: GLMForConditionalGeneration) -> None:
+    assert same_as_the_authors(reference_twin, read_once, True, length_penalty_counts_end=True) == (76, 80)
+
+
+def same_as_the_authors(
+    twin: GLMForConditionalGeneration, generate: Callable[..., Tensor], together: bool, length_penalty_counts_end: bool
+) -> tuple[int, int]:
+    """How many of the reference's sequences come out, and of how many; `together` in one padded batch a case."""
     from tests.model.conftest import REFERENCE
 
-    cases = json.loads((REFERENCE / "beam_search.json").read_text("utf-8"))["cases"]
+    twin = copy.deepcopy(twin).double()
+    twin.generation_config.length_penalty_counts_end = length_penalty_counts_end
     same = total = 0
     with np.load(REFERENCE / "beam_search.npz") as arrays:
-        for index, case in enumerate(cases):
-            twin = copy.deepcopy(reference_twin).double()
+        for index, case in enumerate(json.loads((REFERENCE / "beam_search.json").read_text("utf-8"))["cases"]):
             twin.get_input_embeddings().weight[307] = torch.from_numpy(arrays[f"case{index}/eop_embedding"]).double()
-            for row, wanted in enumerate(case["output_ids"]):
-                ids = arrays[f"case{index}/text"][row]
-                context = int(arrays[f"case{index}/attention_mask"][row])
-                spec = case["spec"]
-                found = generated(twin, ids[:context].tolist(), spec)
-                same += found[: len(wanted)] == wanted and set(found[len(wanted) :]) <= {307, PAD}
+            contexts = zip(arrays[f"case{index}/text"], arrays[f"case{index}/attention_mask"], strict=True)
+            # The authors' model attends to the padding behind the mask, so here it is a part of the context.
+            rows = [[*ids[: int(length)].tolist(), SOP] for ids, length in contexts]
+            batches = [rows] if together else [[row] for row in rows]
+            found = [span for batch in batches for span in generated(twin, generate, batch, case["spec"])]
+            for span, wanted in zip(found, case["output_ids"], strict=True):
+                same += span[: len(wanted)] == wanted and set(span[len(wanted) :]) <= {307, PAD}
                 total += 1
-    assert total == 80
-    assert same == 76  # the other four differ by the length convention: transformers counts the end token
+    return same, total
 
 
-def generated(twin: GLMForConditionalGeneration, context: list[int], spec: dict[str, Any]) -> list[int]:
-    ids = torch.tensor([[*context, SOP]])
-    output = twin.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),  # the authors' model attends to the padding behind the mask
-        num_beams=spec["num_beams"],
-        length_penalty=spec["length_penalty"],
-        no_repeat_ngram_size=spec["no_repeat_ngram_size"],
-        min_new_tokens=spec["min_tgt_length"],
-        max_new_tokens=spec["tgt_seq_length"],
-        renormalize_logits=True,
-        do_sample=False,
-    )
-    return [int(index) for index in output[0, len(context) + 1 :]]
+def generated(
+    twin: GLMForConditionalGeneration, generate: Callable[..., Tensor], rows: list[list[int]], spec: dict[str, Any]
+) -> list[list[int]]:
+    ids, mask = left_padded(rows, max(map(len, rows)))
+    settings = {
+        "num_beams": spec["num_beams"],
+        "length_penalty": spec["length_penalty"],
+        "no_repeat_ngram_size": spec["no_repeat_ngram_size"],
+        "min_new_tokens": spec["min_tgt_length"],
+        "max_new_tokens": spec["tgt_seq_length"],
+        "renormalize_logits": True,
+        "do_sample": False,
+    }
+    spans: list[list[int]] = generate(twin, ids, mask, **settings)[:, ids.shape[1] :].tolist()
+    return spans
+
+
+@torch.no_grad()
+def test_reordering_beams_moves_no_keys(reference_twin: GLMForConditionalGeneration) -> None:
+    ids, mask = left_padded([prompt(9, 1), prompt(14, 2)], 17)
+    cache = reference_twin.read(ids, mask, 3)
+    step = {"position_ids": torch.full((6, 2, 1), 3), "past_key_values": cache}
+    reference_twin(torch.full((6, 1), SOP), **step)
+    before = [key.data_ptr() for key in cache.keys]
+    cache.reorder_cache(torch.tensor([2, 0, 0, 3, 5, 4]))
+    seen = cache.sees_BJK[:, :, -3:].int().tolist()  # whose columns each beam goes on from
+    assert seen == [[[0, 0, 1], [1, 0, 0], [1, 0, 0]], [[1, 0, 0], [0, 0, 1], [0, 1, 0]]]
+    reference_twin(torch.full((6, 1), 5), **step)
+    assert [key.data_ptr() for key in cache.keys] == before
+    assert cache.get_seq_length() == 16 + 2
+    with pytest.raises(ValueError, match="one token a beam"):
+        reference_twin(torch.full((6, 2), 5), **step)
