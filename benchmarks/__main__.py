@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_ONE = {"__main__", "record"}
+NOT_ONE = {"__main__", "record", "texts"}
 
 
 def main() -> None:

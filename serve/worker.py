@@ -1,0 +1,172 @@
+"""The process that holds the model: JSON lines in, JSON lines out, one batch at a time. `python -m serve.worker DIR`.
+
+A process of its own, so that the event loop never waits for the model, a crash of it takes no request along, and new
+weights load beside the old. It knows nothing of HTTP. Messages in: {"batch": [{id, text, target, generation}],
+"stream": bool} and {"cancel": [id, …]}; the end of its input ends it. Messages out: {"ready": {…}} once, then per
+job {"id", "summary", "input_tokens", …}, {"id", "piece"} or {"id", "error"}, and {"done": seconds} after each batch.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+import transformers
+
+from core.errors import MGLMError
+from core.log import get_logger
+from core.processes import end_with_parent
+from model.summarizer import Summarizer, SummaryRequest
+from serve.logs import FIELDS, set_up_json_logging
+
+WARM_UP = "A short text, read once before the first request, so that none waits for what loads lazily."
+
+MOST_TOKENS = 200  # where the export does not say; the paper's
+
+# What decides the answers: the revision is a hash of these.
+WEIGHTS_AND_SETTINGS = ("config.json", "generation_config.json", "tokenizer.model", "*.safetensors")
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+log = get_logger("serve.worker")
+
+
+class Inbox:
+    """Reads messages in a thread of its own, so that a cancellation is heard while the model runs."""
+
+    def __init__(self) -> None:
+        self.batches: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.cancelled: set[int] = set()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in sys.stdin.buffer:
+            message = json.loads(line)
+            if "cancel" in message:
+                self.cancelled.update(message["cancel"])
+            else:
+                self.batches.put(message)
+        self.batches.put(None)
+
+    def nobody_waits(self, ids: Sequence[int]) -> bool:
+        return self.cancelled.issuperset(ids)
+
+
+def main() -> None:
+    """Loads the model, says so, and works until its input ends."""
+    end_with_parent()
+    parser = argparse.ArgumentParser(prog="serve.worker")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--device")
+    parser.add_argument("--precision")
+    arguments = parser.parse_args()
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints goes to the log, not between the messages
+    set_up_json_logging()
+    transformers.logging.set_verbosity_error()
+    try:
+        started = time.perf_counter()
+        revision = revision_of(arguments.model)
+        summarizer = Summarizer.from_pretrained(arguments.model, arguments.device, arguments.precision)
+        own(summarizer.model)
+        summarizer.summarize_batch([SummaryRequest(WARM_UP, generation={"max_new_tokens": 2})])
+    except MGLMError as error:
+        say(out, {"failed": str(error)})
+        sys.exit(2)
+    except Exception as error:  # of a library, about the files; no text from outside was read yet
+        say(out, {"failed": f"model {arguments.model}; found {type(error).__name__}: {error}"})
+        sys.exit(2)
+    about = {"id": arguments.model.resolve().name, "revision": revision, **described(summarizer)}
+    say(out, {"ready": {**about, "load_s": round(time.perf_counter() - started, 3)}})
+    inbox = Inbox()
+    while (message := inbox.batches.get()) is not None:
+        started = time.perf_counter()
+        jobs = message["batch"]
+        ids = [job["id"] for job in jobs]
+        work = stream if message["stream"] else batch
+        if not inbox.nobody_waits(ids):
+            try:
+                work(summarizer, jobs, inbox, partial(say, out, revision=revision))
+            except Exception as error:
+                log.exception("generation failed", extra={FIELDS: {"texts": len(jobs)}})
+                # An MGLMError is our own sentence; any other message might quote the text.
+                why = str(error) if isinstance(error, MGLMError) else type(error).__name__
+                for identifier in ids:
+                    say(out, {"id": identifier, "error": "generation_failed", "detail": why})
+        inbox.cancelled.difference_update(ids)
+        say(out, {"done": time.perf_counter() - started})
+
+
+def batch(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell) -> None:
+    """All jobs together; given up at the next token once nobody waits for any of them."""
+    ids = [job["id"] for job in jobs]
+    requests = [SummaryRequest(job["text"], job["target"], job["generation"]) for job in jobs]
+    summaries = summarizer.summarize_batch(requests, stop=lambda: inbox.nobody_waits(ids))
+    for identifier, summary in zip(ids, summaries, strict=True):
+        answer = {"summary": summary.text, "input_tokens": summary.input_tokens, "output_tokens": summary.output_tokens}
+        tell({"id": identifier, **answer, "truncated": summary.truncated})
+
+
+def stream(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell) -> None:
+    """One job, its summary told in pieces as they are written, then whole."""
+    (job,) = jobs
+    request = SummaryRequest(job["text"], job["target"], job["generation"])
+    source = summarizer.encode(request)
+    pieces = []
+    for piece in summarizer.stream(request, stop=lambda: inbox.nobody_waits([job["id"]])):
+        pieces.append(piece)
+        tell({"id": job["id"], "piece": piece})
+    text = "".join(pieces)
+    answer = {"summary": text, "input_tokens": len(source.ids), "output_tokens": len(summarizer.tokenizer.encode(text))}
+    tell({"id": job["id"], **answer, "truncated": source.left_out_tokens > 0})
+
+
+def own(model: torch.nn.Module) -> None:
+    """Copies weights that are still the mapped file: whoever writes new ones over it would crash the running model."""
+    for parameter in model.parameters():
+        if type(parameter.data) is torch.Tensor and parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
+
+
+def revision_of(model: Path) -> str:
+    """A short hash of the export's content: two models with the same one answer alike."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in WEIGHTS_AND_SETTINGS for path in model.glob(pattern)):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]
+
+
+def described(summarizer: Summarizer) -> dict[str, Any]:
+    """What /v1/models tells of it."""
+    model = summarizer.model
+    return {
+        "parameters": model.num_parameters(),
+        "source_length": summarizer.source_length,
+        "max_new_tokens": model.generation_config.max_new_tokens or MOST_TOKENS,
+        "num_beams": model.generation_config.num_beams,
+        "targets": summarizer.targets,
+        "device": str(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+    }
+
+
+def say(out: TextIO, message: Mapping[str, Any], revision: str = "") -> None:
+    """Sends a message; with a summary goes the revision of the weights that wrote it."""
+    if "summary" in message:
+        message = {**message, "revision": revision}
+    out.write(json.dumps(message) + "\n")
+    out.flush()
+
+
+if __name__ == "__main__":
+    main()
