@@ -63,6 +63,7 @@ def summarize(
 ) -> None:
     """Summarise one article into Chinese or English, to standard output. All settings: [summarize] of --config."""
     from core.config import RunConfig
+    from model.convert import check_export
     from model.summarize_config import SummarizeConfig
     from tokenizer.prompts import summary_source
 
@@ -76,13 +77,17 @@ def summarize(
     }
     overrides = [f"summarize.{name}={value}" for name, value in given.items() if value is not None]
     settings = RunConfig(config, [*(set_ or []), *overrides]).section("summarize", SummarizeConfig)
-    article = _read_article(file)
-    summary_source(article, to)  # refuses a language without a prompt, before the model loads
+    if file is not None and not file.is_file():
+        found = "a directory" if file.is_dir() else "no such file"
+        raise MGLMError(f"article {file}", found=found, expected="a UTF-8 text file", action="name a file")
+    summary_source("", to)  # refuses a language without a prompt
 
     import torch
 
     from model.summarizer import Summarizer, SummaryRequest
 
+    check_export(model)
+    article = _read_article(file)
     summarizer = Summarizer.from_pretrained(model, settings.device, settings.precision)
     torch.manual_seed(settings.seed)
     if not stream:
@@ -95,9 +100,6 @@ def summarize(
 
 def _read_article(file: Path | None) -> str:
     """A UTF-8 file, or standard input; bytes that are not UTF-8 are replaced."""
-    if file is not None and not file.is_file():
-        found = "a directory" if file.is_dir() else "no such file"
-        raise MGLMError(f"article {file}", found=found, expected="a UTF-8 text file", action="name a file")
     if file is None and sys.stdin.isatty():
         print("reading the article from the terminal; end it with Ctrl-D", file=sys.stderr)
     data = file.read_bytes() if file is not None else sys.stdin.buffer.read()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import open_stage, read_manifest
+from core.manifest import MADE_BY, open_stage, read_manifest
 from model.checkpoint_meta import CHECKPOINT, checkpoint_hash
 from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
@@ -55,6 +55,15 @@ def convert(
     stage.finish(facts={"parameters": parameters})
     seconds = time.monotonic() - started
     log.info("convert: %s parameters from %s to %s in %.0f s → %s", f"{parameters:,}", source, target, seconds, output)
+
+
+def check_export(path: Path) -> None:
+    """
+    Raises:
+        MGLMError: the directory holds no export.
+    """
+    if not (path / "config.json").is_file():
+        raise MGLMError(f"model {path}", found="no config.json", expected=HF, action=f"run {MADE_BY[HF]}")
 
 
 def _identity(source: str, path: Path) -> dict[str, str]:

@@ -21,8 +21,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import MADE_BY
-from model.convert import HF
+from model.convert import check_export
 from model.hf.modeling_mglm import GLMForConditionalGeneration
 from model.precision import load_model
 from model.streaming import Asked, clean, pieces, tokens_of
@@ -98,8 +97,7 @@ class Summarizer:
             MGLMError: the directory holds no export, or no such device or precision.
         """
         path = Path(directory)
-        if not (path / "config.json").is_file():
-            raise MGLMError(f"model {path}", found="no config.json", expected=HF, action=f"run {MADE_BY[HF]}")
+        check_export(path)
         tokenizer = Tokenizer.load(path)
         return cls(load_model(path, device, precision), tokenizer)
 
