@@ -51,6 +51,8 @@ def write_export(output: Path, loaded: LoadedModel) -> int:
         **{**GENERATION, "max_new_tokens": most}, pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id
     )
     twin.save_pretrained(output, max_shard_size=_SHARD_SIZE)
+    for weights in output.glob("*.safetensors"):  # written for their owner alone; a service may run as another user
+        weights.chmod((output / "config.json").stat().st_mode)
     for name in ("configuration_mglm.py", "modeling_mglm.py", "beam_cache.py"):
         shutil.copyfile(Path(modeling_mglm.__file__).with_name(name), output / name)
     loaded.tokenizer.save(output)

@@ -21,6 +21,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from core.errors import MGLMError
 from core.log import get_logger
+from core.text import normalise
 from model.convert import check_export
 from model.hf.modeling_mglm import GLMForConditionalGeneration
 from model.precision import load_model
@@ -186,7 +187,7 @@ class Summarizer:
         Raises:
             MGLMError: an empty text, or a target language without a prompt.
         """
-        text = request.text.strip()
+        text = normalise(request.text)  # as every text it was trained on
         if not text:
             raise MGLMError(name, found="an empty text", expected="an article", action="give some text")
         segments = summary_source(text, request.target)

@@ -13,7 +13,7 @@ TARGETS = tuple(PROMPTS["summary"])
 # out, because engines differ in what \s holds.
 _BLANK = (
     "\\s\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
-    "\\u2581\\ufeff\\ufffe\\uffff"
+    "\\u2581\\ufdd0-\\ufdef\\ufeff\\ufffe\\uffff"
 )
 NOT_BLANK = f"[^{_BLANK}]"
 

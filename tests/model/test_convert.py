@@ -58,6 +58,8 @@ def test_the_export_is_complete_and_pickles_nothing(export: Path, tokenizer: Tok
     assert {"config.json", "model.safetensors", "generation_config.json", "README.md", "tokenizer.model"} <= names
     assert {"modeling_mglm.py", "configuration_mglm.py", "tokenizer_config.json"} <= names
     assert not any(path.suffix in {".bin", ".pt", ".pkl"} for path in export.iterdir())
+    modes = {path.stat().st_mode for path in export.iterdir() if path.suffix in {".json", ".safetensors"}}
+    assert len(modes) == 1  # who may read the settings may read the weights
     generation = json.loads((export / "generation_config.json").read_text("utf-8"))
     wanted = {"num_beams": 4, "length_penalty": 0.7, "no_repeat_ngram_size": 3, "renormalize_logits": True}
     assert wanted.items() <= generation.items()

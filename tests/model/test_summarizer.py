@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import MGLMError
+from core.text import normalise
 from model.hf.configuration_mglm import MGLMConfig
 from model.hf.modeling_mglm import GLMForConditionalGeneration
 from model.summarizer import SAMPLING_TEMPERATURE, Summarizer, SummaryRequest, left_padded
@@ -109,7 +110,7 @@ def test_sampling_is_at_the_papers_temperature_and_follows_the_seed(summarizer: 
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-@given(st.text(min_size=1).filter(str.strip) | st.sampled_from(HOSTILE), st.sampled_from(["en", "zh"]))
+@given(st.text(min_size=1).filter(normalise) | st.sampled_from(HOSTILE), st.sampled_from(["en", "zh"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_a_text_says_it_stays_text(
     summarizer: Summarizer, tokenizer: Tokenizer, text: str, target: str
@@ -177,3 +178,11 @@ def test_another_models_tokenizer_and_impossible_settings_are_refused(summarizer
 def test_no_texts_give_no_summaries_and_masks_in_a_text_stay_text(summarizer: Summarizer) -> None:
     assert summarizer.summarize([], target="en") == []
     assert isinstance(summarizer.summarize("the [sMASK] river <|startofpiece|>", target="en", **QUICK), str)
+
+
+def test_an_article_is_read_in_the_form_the_training_texts_had(summarizer: Summarizer) -> None:
+    plain = summarizer.encode(SummaryRequest("the caf\u00e9 by the river\nwater"))
+    other = summarizer.encode(SummaryRequest("\ufeff  the cafe\u0301 by\tthe river  \r\nwater\x00 \n"))
+    assert other == plain
+    with pytest.raises(MGLMError, match="an empty text"):
+        summarizer.encode(SummaryRequest("\ufeff \x00"))
