@@ -73,7 +73,10 @@ class Service:
         return int(self.events("worker ready")[-1]["pid"])
 
     def pause_worker(self) -> None:
-        """The model takes as long as the test wants: until `resume_worker`."""
+        """The model takes as long as the test wants: until `resume_worker`. Waits for it to have nothing to do: stopped
+        between an answer and its end of batch, it would keep the next text from being given to it."""
+        while self.metric("mglm_running_texts"):
+            assert self.process.poll() is None, "the service ended"
         os.kill(self.worker_pid, signal.SIGSTOP)
 
     def resume_worker(self) -> None:
