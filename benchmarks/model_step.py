@@ -64,7 +64,7 @@ def main() -> None:
         for name in names
     ]
     write_record(
-        "model_step",
+        f"model_step_{arguments.preset}",
         f"A training step of the {arguments.preset} GLM",
         ["implementation", "seconds a step", "of plain with the head on targets", "first loss"],
         table,
