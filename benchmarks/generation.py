@@ -1,9 +1,9 @@
 """Summaries per second, first result, peak memory: our Summarizer, transformers' `generate` left alone, and mT5.
 
     python -m benchmarks.generation                                    # small models, two cores, < 5 minutes
-    python -m benchmarks.generation --preset large --device cuda --source-tokens 768 --new-tokens 200
+    python -m benchmarks.generation --preset large --pieces 250000 --device cuda --source-tokens 768 --new-tokens 200
 
-All have random weights, a vocabulary of 250,112, the same articles and the paper's search: 4 beams, no trigram twice.
+All have random weights, as many pieces, the same articles and the paper's search: 4 beams, no trigram twice.
 Every summary has `--new-tokens` tokens, so that all do the same work. Each system is a process of its own, and they
 take turns.
 """
@@ -31,10 +31,8 @@ from model.hf.configuration_mglm import MGLMConfig
 from model.hf.modeling_mglm import GLMForConditionalGeneration
 from model.precision import quantise
 from model.summarizer import Summarizer, left_padded
+from tokenizer.encoding import PADDED_TO
 
-PIECES = 250_000
-VOCABULARY = 250_112
-CLS, SMASK, SOP, EOP, PAD = PIECES + 2, PIECES + 8, PIECES + 6, PIECES + 7, PIECES
 # mT5's published shapes, of the size nearest to each of our presets.
 MT5 = {
     "tiny": {"name": "mT5-small", "d_model": 512, "d_ff": 1024, "num_layers": 8, "num_heads": 6, "d_kv": 64},
@@ -51,6 +49,7 @@ Write = Callable[[list[list[int]]], list[list[int]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="small")
+    parser.add_argument("--pieces", type=int, default=64_000, help="the paper's and mT5's: 250000")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=sorted(DTYPES), help="default bf16 on a GPU, fp32 on a CPU")
     parser.add_argument("--requests", type=int, nargs="+", default=[1, 8, 32], help="at the same time")
@@ -113,11 +112,23 @@ def work(pipe: Connection, system: str, options: argparse.Namespace) -> None:
 
 def articles(number: int, options: argparse.Namespace) -> list[list[int]]:
     """Made-up articles as the model reads them, without [sop]."""
+    ids = tokenizer(options)
     generator = torch.Generator().manual_seed(number)
     half = options.source_tokens // 2
     lengths = torch.randint(half, options.source_tokens - 1, (number,), generator=generator).tolist()
     lengths[0] = options.source_tokens - 2
-    return [[CLS, *torch.randint(300, PIECES, (length,), generator=generator).tolist(), SMASK] for length in lengths]
+    return [
+        [ids.cls_id, *torch.randint(300, ids.pieces, (length,), generator=generator).tolist(), ids.smask_id]
+        for length in lengths
+    ]
+
+
+def tokenizer(options: argparse.Namespace) -> Any:
+    """What a Tokenizer of so many pieces would say of its ids."""
+    pieces = options.pieces
+    rows = -(-(pieces + 11) // PADDED_TO) * PADDED_TO
+    places = {"pad_id": 0, "cls_id": 2, "mask_id": 3, "sop_id": 6, "eop_id": 7, "smask_id": 8, "gmask_id": 9}
+    return SimpleNamespace(pieces=pieces, vocab_size=rows, **{name: pieces + at for name, at in places.items()})
 
 
 def search(options: argparse.Namespace, **ids: int) -> GenerationConfig:
@@ -134,28 +145,32 @@ def search(options: argparse.Namespace, **ids: int) -> GenerationConfig:
 
 
 def glm(options: argparse.Namespace) -> GLMForConditionalGeneration:
-    shape = PRESETS[options.preset]
+    shape, ids = PRESETS[options.preset], tokenizer(options)
     config = MGLMConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=ids.vocab_size,
         hidden_size=shape["hidden_size"],
         num_hidden_layers=shape["num_layers"],
         num_attention_heads=shape["num_attention_heads"],
         intermediate_size=4 * shape["hidden_size"],
         max_position_embeddings=max(1025, options.source_tokens + 1),
         source_length=options.source_tokens,
+        pad_token_id=ids.pad_id,
+        cls_token_id=ids.cls_id,
+        mask_token_ids=[ids.mask_id, ids.smask_id, ids.gmask_id],
+        sop_token_id=ids.sop_id,
+        eos_token_id=ids.eop_id,
     )
     with torch.device(options.device):
         model: GLMForConditionalGeneration
         model = GLMForConditionalGeneration._from_config(config, dtype=DTYPES[options.precision])
-    model.generation_config = search(options, pad_token_id=PAD, eos_token_id=EOP)
+    model.generation_config = search(options, pad_token_id=ids.pad_id, eos_token_id=ids.eop_id)
     if options.precision == "int8":
         quantise(model)
     return model.eval()
 
 
 def ours(options: argparse.Namespace) -> Write:
-    tokenizer: Any = SimpleNamespace(pieces=PIECES, sop_id=SOP, eop_id=EOP, pad_id=PAD)
-    return Summarizer(glm(options), tokenizer).generate
+    return Summarizer(glm(options), tokenizer(options)).generate
 
 
 def once(options: argparse.Namespace) -> Write:
@@ -176,12 +191,13 @@ def once(options: argparse.Namespace) -> Write:
 def plain(model: GLMForConditionalGeneration, fill: Callable[[Tensor, Tensor], DynamicCache] | None = None) -> Write:
     @torch.inference_mode()
     def write(sources: list[list[int]]) -> list[list[int]]:
-        ids_BS, mask_BS = left_padded([[*ids, SOP] for ids in sources], PAD)
+        config = model.config
+        ids_BS, mask_BS = left_padded([[*ids, config.sop_token_id] for ids in sources], config.pad_token_id)
         ids_BS, mask_BS = ids_BS.to(model.device), mask_BS.to(model.device)
         cache = {"past_key_values": fill(ids_BS, mask_BS)} if fill else {}
         output_BS = model.generate(input_ids=ids_BS, attention_mask=mask_BS, **cache)
         spans: list[list[int]] = output_BS[:, ids_BS.shape[1] :].tolist()
-        return [[index for index in span if index < PIECES] for span in spans]
+        return [[index for index in span if index < config.pad_token_id] for span in spans]
 
     return write
 
@@ -192,7 +208,9 @@ def shape_of_mt5(options: argparse.Namespace) -> dict[str, Any]:
 
 def mt5(options: argparse.Namespace) -> Write:
     shape = {name: value for name, value in shape_of_mt5(options).items() if name != "name"}
-    config = MT5Config(vocab_size=VOCABULARY, feed_forward_proj="gated-gelu", decoder_start_token_id=0, **shape)
+    config = MT5Config(
+        vocab_size=tokenizer(options).vocab_size, feed_forward_proj="gated-gelu", decoder_start_token_id=0, **shape
+    )
     with torch.device(options.device):
         model = MT5ForConditionalGeneration._from_config(config, dtype=DTYPES[options.precision]).eval()
     model.generation_config = search(options, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
@@ -239,8 +257,8 @@ def record(options: argparse.Namespace, results: dict[int, dict[str, list[dict[s
             remarks.append(f"{number} at once: {same} of {number} summaries are the same tokens as generate's.")
     where = torch.cuda.get_device_name() if options.device.startswith("cuda") else "cpu"
     remarks.append(
-        f"Preset {options.preset}, {options.precision} on {where}: articles of {options.source_tokens // 2} to "
-        f"{options.source_tokens} tokens, {options.new_tokens} new tokens, {options.beams} beams, random weights. Peak "
+        f"Preset {options.preset}, {options.pieces:,} pieces, {options.precision} on {where}: articles of "
+        f"{options.source_tokens // 2} to {options.source_tokens} tokens, {options.new_tokens} new tokens, {options.beams} beams, random weights. Peak "
         f"memory is the {'GPU allocator' if where != 'cpu' else 'process'}'s, weights included."
     )
     suffix = "" if where == "cpu" else "_gpu"
