@@ -258,8 +258,9 @@ def record(options: argparse.Namespace, results: dict[int, dict[str, list[dict[s
     where = torch.cuda.get_device_name() if options.device.startswith("cuda") else "cpu"
     remarks.append(
         f"Preset {options.preset}, {options.pieces:,} pieces, {options.precision} on {where}: articles of "
-        f"{options.source_tokens // 2} to {options.source_tokens} tokens, {options.new_tokens} new tokens, {options.beams} beams, random weights. Peak "
-        f"memory is the {'GPU allocator' if where != 'cpu' else 'process'}'s, weights included."
+        f"{options.source_tokens // 2} to {options.source_tokens} tokens, {options.new_tokens} new tokens, "
+        f"{options.beams} beams, random weights. Peak memory is that of the "
+        f"{'GPU allocator' if where != 'cpu' else 'process'}, weights included."
     )
     suffix = "" if where == "cpu" else "_gpu"
     write_record(
