@@ -1,8 +1,8 @@
 """Random reads of token files: our shards beside megatron-core's IndexedDataset and np.memmap of one flat file.
 
 All hold the same tokens, in the page cache. A document is asked for by its number and comes as an array; a window is
-512 tokens from anywhere, for ours with its document boundaries, for a flat file a slice. First and last token are
-looked at.
+512 tokens from anywhere, with its document boundaries, and for a flat file also without: a bare slice. First and last
+token are looked at.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,13 @@ def measure_in(work: Path, arguments: argparse.Namespace) -> None:
     def memmap_document(number: int) -> Any:
         return flat[bounds[number] : bounds[number + 1]]
 
+    def memmap_window(start: int) -> Any:
+        stop = start + WINDOW
+        first = int(np.searchsorted(offsets, start, "right"))
+        last = int(np.searchsorted(offsets, stop))
+        cuts = [start, *offsets[first:last].tolist(), stop]
+        return [flat[left:right] for left, right in pairwise(cuts)][-1]
+
     calls: dict[str, Callable[[], object]] = {
         "documents: Shards.document": partial(read, partial(shards.document, "en"), chosen),
         "documents: np.memmap": partial(read, memmap_document, chosen),
@@ -67,7 +75,8 @@ def measure_in(work: Path, arguments: argparse.Namespace) -> None:
         "windows: Shards.pieces, with boundaries": partial(
             read, lambda start: shards.pieces("en", start, start + WINDOW)[-1].tokens, starts
         ),
-        "windows: np.memmap, plain": partial(read, lambda start: flat[start : start + WINDOW], starts),
+        "windows: np.memmap, boundaries by np.searchsorted": partial(read, memmap_window, starts),
+        "windows: np.memmap, no boundaries": partial(read, lambda start: flat[start : start + WINDOW], starts),
     }
     rows = []
     for group in (calls, windows):

@@ -1,5 +1,6 @@
 """The front door: `mglm STAGE VERB`. Stages' command modules are light; heavy libraries load when a verb runs."""
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -58,6 +59,13 @@ EXTRA_OF = {
 }
 
 
+# What a machine refuses at a place where no stage expected it: the user's to mend, so one line and no traceback.
+REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+    errno.ENFILE, errno.ENOTDIR, errno.ENAMETOOLONG,
+}  # fmt: skip
+
+
 def main() -> None:
     """Runs a command. A mistake of the user's is one line on stderr and exit status 2, never a traceback."""
     try:
@@ -70,6 +78,17 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # e.g. `| head`
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        refused = MGLMError(
+            str(error.filename or "a file"),
+            found=error.strerror or str(error),
+            expected="a place with room, and the right to read and write",
+            action="mend that and run the same command again: what is finished is kept",
+        )
+        print(f"error: {refused}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _run() -> None:

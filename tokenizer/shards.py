@@ -5,9 +5,9 @@ after the last document comes the first. Nothing is copied: token arrays are vie
 and checked when it is first read, holds no file handle then, and stays mapped.
 """
 
-import bisect
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,16 +43,12 @@ class Shards:
         self.tokenizer_directory = directory / "tokenizer"
         self.sha256 = manifest.content_hash()
         tokens_of_file: dict[str, int] = manifest.facts["tokens_of_file"]
-        self._files: dict[str, list[FileEntry]] = {lang: [] for lang in sorted(manifest.counts)}
-        self._document_starts: dict[str, list[int]] = {lang: [0] for lang in self._files}
-        self._stream_starts: dict[str, list[int]] = {lang: [0] for lang in self._files}
+        self._languages = {lang: _Language() for lang in sorted(manifest.counts)}
         for entry in _data_files(manifest):
-            lang, rows = _language_of(entry.path), entry.rows or 0
-            self._files[lang].append(entry)
-            self._document_starts[lang].append(self._document_starts[lang][-1] + rows)
-            length = tokens_of_file[entry.path] + STREAM_EXTRA * rows
-            self._stream_starts[lang].append(self._stream_starts[lang][-1] + length)
-        self._file = lru_cache(_MAPPED_FILES)(self._map_file)
+            rows = entry.rows or 0
+            tokens = tokens_of_file[entry.path] + STREAM_EXTRA * rows
+            self._languages[_language_of(entry.path)].add(entry, rows, tokens)
+        self._mapped: deque[tuple[_Language, int]] = deque()
 
     @classmethod
     def open(cls, directory: Path, verify: bool = False) -> "Shards":
@@ -80,78 +76,118 @@ class Shards:
             found = "another tokenizer" if model.is_file() else "no such file"
             raise _broken(model, found, f"that of the shards, sha256 {wanted}")
         if verify:
-            for lang, files in shards._files.items():
-                for index in range(len(files)):
-                    shards._file(lang, index)
+            for language in shards._languages.values():
+                for number in range(len(language.entries)):
+                    shards._map(language, number)
         return shards
 
     @property
     def cut_languages(self) -> list[str]:
         """Languages whose documents beyond the token budget were left out: they could be read further than they are."""
         available: dict[str, int] = self.manifest.facts.get("available_documents", {})
-        return [lang for lang in self._files if self.documents(lang) < available.get(lang, 0)]
+        return [lang for lang in self._languages if self.documents(lang) < available.get(lang, 0)]
 
     @property
     def languages(self) -> list[str]:
         """Codes of the languages that have documents, sorted."""
-        return list(self._files)
+        return list(self._languages)
 
     def documents(self, lang: str) -> int:
         """How many documents a language has."""
-        return self._document_starts[lang][-1]
+        return self._languages[lang].document_starts[-1]
 
     def stream_length(self, lang: str) -> int:
         """Tokens of the language's stream, [CLS] and eos included."""
-        return self._stream_starts[lang][-1]
+        return self._languages[lang].stream_starts[-1]
 
     def stream_lengths(self) -> dict[str, int]:
         """`stream_length` of every language: what `Sampler` takes."""
-        return {lang: self.stream_length(lang) for lang in self._files}
+        return {lang: self.stream_length(lang) for lang in self._languages}
 
     def document(self, lang: str, index: int) -> TokenArray:
         """The tokens of document `index` of a language, without [CLS] and eos: an int32 view."""
-        starts = self._document_starts[lang]
+        language = self._languages[lang]
+        starts = language.document_starts
         if not 0 <= index < starts[-1]:
             raise IndexError(f"document {index} of {lang}, which has {starts[-1]}")
-        file = bisect.bisect_right(starts, index) - 1
-        return self._file(lang, file).document(index - starts[file])
+        number = bisect_right(starts, index) - 1
+        file = language.files[number] or self._map(language, number)
+        row = index - starts[number]
+        first, values, integers, words = file.batches[bisect_right(file.document_starts, row) - 1]
+        row += first
+        return words[values + integers[row] : values + integers[row + 1]]
 
     def pieces(self, lang: str, start: int, stop: int) -> list[StreamPiece]:
         """What lies at stream positions start … stop−1, document by document.
 
         `start` lies in the stream; `stop` may run past its end by less than one round, then the stream goes on at 0.
         """
-        length = self.stream_length(lang)
+        language = self._languages[lang]
+        length = language.stream_starts[-1]
         if not 0 <= start < length or not start <= stop <= start + length:
             raise IndexError(f"positions {start} to {stop} of {lang}, whose stream has {length}")
-        if stop > length:
-            return self._straight(lang, start, length) + self._straight(lang, 0, stop - length)
-        return self._straight(lang, start, stop)
-
-    def _straight(self, lang: str, start: int, stop: int) -> list[StreamPiece]:
-        starts = self._stream_starts[lang]
-        file = bisect.bisect_right(starts, start) - 1
         found: list[StreamPiece] = []
-        while start < stop:
-            end = min(stop, starts[file + 1])
-            if start < end:
-                found += self._file(lang, file).pieces(start - starts[file], end - starts[file])
-            start, file = end, file + 1
+        self._add_pieces(found, language, start, min(stop, length))
+        if stop > length:
+            self._add_pieces(found, language, 0, stop - length)
         return found
 
-    def _map_file(self, lang: str, index: int) -> "_ShardFile":
-        entry, facts = self._files[lang][index], self.manifest.facts
+    def _add_pieces(self, found: list[StreamPiece], language: "_Language", start: int, stop: int) -> None:
+        starts = language.stream_starts
+        number = bisect_right(starts, start) - 1
+        while start < stop:
+            end = min(stop, starts[number + 1])
+            if start < end:
+                file = language.files[number] or self._map(language, number)
+                file.add_pieces(found, start - starts[number], end - starts[number])
+            start, number = end, number + 1
+
+    def _map(self, language: "_Language", number: int) -> "_ShardFile":
+        entry, facts = language.entries[number], self.manifest.facts
         path = self.directory / entry.path
         part = str(_number_of(entry.path))
-        file = _ShardFile(path, {"lang": lang, "part": part, "tokenizer": facts["tokenizer_sha256"]})
+        identity = {"lang": _language_of(entry.path), "part": part, "tokenizer": facts["tokenizer_sha256"]}
+        file = _ShardFile(path, identity)
         found, wanted = (file.documents, file.tokens), (entry.rows, facts["tokens_of_file"][entry.path])
         if found != wanted:
             raise _broken(path, f"{found[0]} documents of {found[1]} tokens", f"{wanted[0]} of {wanted[1]}")
+        language.files[number] = file
+        self._mapped.append((language, number))
+        if len(self._mapped) > _MAPPED_FILES:  # the one that was mapped first makes room; views of it keep its map
+            oldest, position = self._mapped.popleft()
+            oldest.files[position] = None
         return file
 
 
+class _Language:
+    """The files of a language, those that are mapped, and which documents and stretch of the stream each holds."""
+
+    __slots__ = ("document_starts", "entries", "files", "stream_starts")
+
+    def __init__(self) -> None:
+        self.entries: list[FileEntry] = []
+        self.files: list[_ShardFile | None] = []
+        self.document_starts, self.stream_starts = [0], [0]
+
+    def add(self, entry: FileEntry, documents: int, tokens: int) -> None:
+        self.entries.append(entry)
+        self.files.append(None)
+        self.document_starts.append(self.document_starts[-1] + documents)
+        self.stream_starts.append(self.stream_starts[-1] + tokens)
+
+
+class _Batch(NamedTuple):
+    """Where a record batch lies in its mapped file, in 32-bit words: document r of the file has the tokens
+    words[values + integers[offset + r] : values + integers[offset + r + 1]]."""
+
+    offset: int
+    values: int
+    integers: Sequence[int]
+    words: TokenArray
+
+
 class _ShardFile:
-    """One mapped file as a view of 32-bit words, and where in it each record batch has its offsets and its tokens."""
+    """One mapped file: its record batches, and which documents and stretch of the file's stream each holds."""
 
     def __init__(self, path: Path, identity: dict[str, str]) -> None:
         try:
@@ -166,52 +202,45 @@ class _ShardFile:
             if found != wanted:
                 raise _broken(path, f"a file of {key} {found}", f"one of {key} {wanted}")
         # Tokens and offsets lie at multiples of 8 bytes; the odd bytes at the end belong to the footer.
-        words = mapped.buffer().slice(0, mapped.size // 4 * 4)
-        self._words: TokenArray = np.frombuffer(words, np.int32)
-        self._integers: Sequence[int] = memoryview(words).cast("B").cast("i")  # gives Python's integers, quicker
-        # Of each batch: the word with the offset of its first row, less that row's number in the file; its first token.
-        self._places: list[tuple[int, int]] = []
-        self._document_starts, self._stream_starts = [0], [0]
+        view = mapped.buffer().slice(0, mapped.size // 4 * 4)
+        words: TokenArray = np.frombuffer(view, np.int32)
+        integers = memoryview(view).cast("B").cast("i")  # gives Python's integers, quicker
+        self.batches: list[_Batch] = []
+        self.document_starts, self.stream_starts = [0], [0]
         for column in columns:
             _, offsets, _, values = column.buffers()
             offset = (offsets.address - mapped.address) // 4 + column.offset
-            row = self._document_starts[-1]
-            self._places.append((offset - row, (values.address - mapped.address) // 4 if values is not None else 0))
-            self._document_starts.append(row + len(column))
-            tokens = self._integers[offset + len(column)] - self._integers[offset]
-            self._stream_starts.append(self._stream_starts[-1] + tokens + STREAM_EXTRA * len(column))
-        self.documents = self._document_starts[-1]
-        self.tokens = self._stream_starts[-1] - STREAM_EXTRA * self.documents
+            first = (values.address - mapped.address) // 4 if values is not None else 0
+            row = self.document_starts[-1]
+            self.batches.append(_Batch(offset - row, first, integers, words))
+            self.document_starts.append(row + len(column))
+            tokens = integers[offset + len(column)] - integers[offset]
+            self.stream_starts.append(self.stream_starts[-1] + tokens + STREAM_EXTRA * len(column))
+        self.documents = self.document_starts[-1]
+        self.tokens = self.stream_starts[-1] - STREAM_EXTRA * self.documents
 
-    def document(self, index: int) -> TokenArray:
-        offset, values = self._places[bisect.bisect_right(self._document_starts, index) - 1]
-        offset += index
-        return self._words[values + self._integers[offset] : values + self._integers[offset + 1]]
-
-    def pieces(self, start: int, stop: int) -> list[StreamPiece]:
-        found: list[StreamPiece] = []
-        batch = bisect.bisect_right(self._stream_starts, start) - 1
+    def add_pieces(self, found: list[StreamPiece], start: int, stop: int) -> None:
+        batch = bisect_right(self.stream_starts, start) - 1
         while start < stop:
-            end = min(stop, self._stream_starts[batch + 1])
+            end = min(stop, self.stream_starts[batch + 1])
             if start < end:
                 self._add_pieces_of_batch(found, batch, start, end)
             start, batch = end, batch + 1
-        return found
 
     def _add_pieces_of_batch(self, found: list[StreamPiece], batch: int, start: int, stop: int) -> None:
-        words, integers, last = self._words, self._integers, self._document_starts[batch + 1]
-        row, (offset, values) = self._document_starts[batch], self._places[batch]
+        offset, values, integers, words = self.batches[batch]
+        row, last = self.document_starts[batch], self.document_starts[batch + 1]
         # Row r begins at integers[offset + r] + 2·r + base in the file's stream. By the offsets alone, which are quick
         # to search, it is known to within the rows that those 2 tokens of all rows before can amount to.
-        base = self._stream_starts[batch] - integers[offset + row] - STREAM_EXTRA * row
+        base = self.stream_starts[batch] - integers[offset + row] - STREAM_EXTRA * row
         most = STREAM_EXTRA * (last - row)
         token = start - base - STREAM_EXTRA * row
-        high = bisect.bisect_right(integers, token, offset + row, offset + last) - offset
-        low = bisect.bisect_right(integers, token - most, offset + row, high + offset) - offset
-        row = bisect.bisect_right(
+        high = bisect_right(integers, token, offset + row, offset + last) - offset
+        low = bisect_right(integers, token - most, offset + row, high + offset) - offset
+        row = bisect_right(
             range(last), start, max(row, low - 1), high, key=lambda r: integers[offset + r] + STREAM_EXTRA * r + base
         )
-        row = max(row - 1, self._document_starts[batch])
+        row = max(row - 1, self.document_starts[batch])
         first = integers[offset + row]
         while row < last and (position := first + STREAM_EXTRA * row + base) < stop:
             after = integers[offset + row + 1]

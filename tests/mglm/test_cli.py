@@ -1,4 +1,5 @@
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,26 @@ def test_a_mistake_is_one_line_with_status_2_and_nothing_is_written(
     for word in words:
         assert word in lines[-1]
     assert not list((tmp_path / "out").rglob("*.*")) or arguments[0] == "demo"
+
+
+@pytest.mark.parametrize("bytes_allowed", [0, 2_000])
+def test_a_disk_without_room_is_one_clear_line_and_leaves_no_half_written_file(
+    bytes_allowed: int, tmp_path: Path
+) -> None:
+    """A limit on file sizes stands for the disk: the kernel refuses the write as it does on a full one."""
+    counts, output = tmp_path / "counts.csv", tmp_path / "out"
+    counts.write_text("language,documents\nen,1000\nde,300\nsw,10\n", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "mglm", "balancing", "fit", "--counts", str(counts), "--output", str(output)],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_allowed, bytes_allowed)),
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (output / "manifest.json").exists()
+    assert not list(output.rglob("*.tmp"))
 
 
 def test_a_missing_java_is_one_clear_line(tmp_path: Path) -> None:
