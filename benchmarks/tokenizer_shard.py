@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -119,6 +120,9 @@ def measure_in(work: Path, arguments: argparse.Namespace) -> None:
     if arguments.megatron_lm:
         measured["Megatron-LM, tools/preprocess_data.py"] = preprocess_data(
             work, arguments.megatron_lm, shares, tokenizer
+        )
+        remarks.append(
+            f"Megatron-LM: {version_of(arguments.megatron_lm)}; its start-up and its reading of JSON are in it."
         )
     limit, job = (measured[name] for name in list(calls)[:2])
     table = [
@@ -272,6 +276,12 @@ def preprocess_data(work: Path, checkout: Path, shares: list[list[tuple[str, int
     command += ["--output-prefix", str(work / "preprocessed"), "--tokenizer-type", "SentencePieceTokenizer"]
     command += ["--tokenizer-model", str(tokenizer / MODEL_NAME), "--workers", str(CORES)]
     return [measure(lambda: subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(checkout)}))]
+
+
+def version_of(checkout: Path) -> str:
+    """What the checkout says it is."""
+    facts = runpy.run_path(str(checkout / "megatron" / "core" / "package_info.py"))
+    return ".".join(str(facts[part]) for part in ("MAJOR", "MINOR", "PATCH"))
 
 
 if __name__ == "__main__":

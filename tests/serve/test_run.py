@@ -1,6 +1,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from core.errors import MGLMError
 from mglm.cli import main
 from model.summarizer import Summarizer, SummaryRequest
 from serve.run import exported_most_tokens, listen
-from tests.serve.running import Service
+from tests.serve.running import ROOT, Service
 from tests.serve.test_app import refused, wait_for_metric
 from tests.serve.tiny_model import article, write_model
 
@@ -133,6 +135,32 @@ def what_was_accepted_is_finished(service: Service, summarizer: Summarizer) -> N
         service.resume_worker()
         assert running.result() == [wanted(summarizer, 1)]
         assert queued.result() == [wanted(summarizer, 2)]
+
+
+def test_a_worker_that_stops_answering_is_killed_and_replaced(model: Path, summarizer: Summarizer) -> None:
+    service = Service(model, device="cpu", stuck_after_s=1.0)
+    try:
+        service.ready().pause_worker()
+        with service.client() as client:
+            refused(client.post("/v1/summaries", json={"text": article(1), "deadline_s": 1}), 504, "deadline")
+        assert service.wait_for("worker stopped answering")["tried_again"] == 0  # nobody waits for its text any more
+        service.wait_for("worker ready", times=2)
+        assert summaries(service, 2) == [wanted(summarizer, 2)]
+    finally:
+        service.stop()
+
+
+def test_weights_that_do_not_load_end_the_start_with_one_line(model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    (broken / WEIGHTS).write_bytes(b"broken")
+    done = subprocess.run(
+        [sys.executable, "-m", "mglm", "serve", "--model", str(broken), "--port", "0"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: model {broken}; found ")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
