@@ -15,7 +15,8 @@ from core.errors import MGLMError
 
 # The sections a config file may hold. A command reads its own and leaves the others to theirs.
 SECTIONS = (
-    "spark", "corpus", "balancing", "tokenizer", "model", "pretrain", "finetune", "eval", "summarize", "serve", "demo",
+    "spark", "corpus", "lid", "balancing", "tokenizer", "model", "pretrain", "finetune", "eval", "summarize", "serve",
+    "demo",
 )  # fmt: skip
 
 

@@ -57,7 +57,11 @@ class HashRange:
 
     def touches(self, group: RowGroup) -> bool:
         """Whether a document of the row group may lie in the range."""
-        return f"{self.low:016x}" <= group.high and (self.high >= HASHES or group.low < f"{self.high:016x}")
+        return self.overlaps(group.low, group.high)
+
+    def overlaps(self, low: str, high: str) -> bool:
+        """Whether a doc_id from `low` to `high`, both included, may lie in the range."""
+        return f"{self.low:016x}" <= high and (self.high >= HASHES or low < f"{self.high:016x}")
 
     def cut(self, parts: int) -> list["HashRange"]:
         """`parts` ranges of equal width, in order."""

@@ -26,16 +26,22 @@ class Segment(BaseModel):
 
 
 class Example(BaseModel):
-    """One prompted source with its target; `lang` is the source's language, `target_lang` the target's."""
+    """One prompted source with its target; `lang` is the source's language, `target_lang` the target's.
+
+    `references` are all answers that count as right, where there is more than `target`. `choices`, where given, are the
+    only answers: a label and what may be said for it (its verbalizers, paper §2.3); `target` is then a label.
+    """
 
     model_config = ConfigDict(extra="forbid")
     id: str
     task: str
     lang: str
     target_lang: str
-    split: Literal["train", "heldout"]
+    split: Literal["train", "dev", "heldout"]
     source: list[Segment]
     target: str
+    references: list[str] = []
+    choices: dict[str, list[str]] = {}
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> int:

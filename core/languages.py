@@ -4,6 +4,8 @@ Codes are mC4's (`iw` for Hebrew, `fil` for Filipino); `canonical_code` takes th
 """
 
 import csv
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,6 +18,36 @@ ALIASES = {"he": "iw", "tl": "fil", "nb": "no", "nn": "no", "jw": "jv", "in": "i
 UNKNOWN = "und"  # the bucket of text that no detector placed, ISO 639-3's code for undetermined
 
 INDIAN_LANGUAGES_OF_THE_PAPER = ("ta", "te", "bn", "gu", "mr", "ml", "kn")  # paper, section 3.5
+
+# Other ISO 639-3 codes that belong to one of the 101: the code of the macrolanguage itself, its standard forms, the
+# spoken Arabics (which write Arabic), and what is mutually intelligible. Members of a macrolanguage that are written by
+# a standard of their own stay apart and are `und`: Cantonese and the other Chinese languages, Sorani and Southern
+# Kurdish, Minangkabau, Banjar, Latgalian, Võro, Western Punjabi, and Croatian, Bosnian and Montenegrin beside Serbian.
+VARIETIES = {
+    "ar": "ara acm acq aeb afb ajp apc apd arq ars ary arz ayp shu",
+    "az": "aze azb",
+    "et": "ekk",
+    "fa": "fas prs",
+    "fil": "fil tgl",
+    "hmn": "mww hnj hmv",
+    "ku": "kur",
+    "lv": "lav",
+    "mg": "mlg",
+    "mn": "mon mvf",
+    "ms": "msa zlm",
+    "ne": "nep",
+    "no": "nor nno",
+    "ps": "pus",
+    "sq": "sqi aln",
+    "sw": "swa swc",
+    "uz": "uzb uzs",
+    "yi": "yid yih",
+    "zh": "cmn",
+}
+
+_ALEMANNIC = "als"  # in lid.176, which names Wikipedias; with a script (`als_Latn`) it is ISO 639-3's Tosk Albanian
+
+_SUBTAGGED = re.compile("([a-z]{2,3})(?:[-_][a-z0-9]{1,8})+")  # BCP 47, and iso3_Script as FLORES writes it
 
 
 @dataclass(frozen=True)
@@ -53,18 +85,42 @@ def language_name(code: str) -> str:
 
 
 @cache
-def code_of_label() -> dict[str, str]:
-    """Every label that a known detector emits for one of the 101 → its code.
+def code_of_label(label: str) -> str:
+    """The code among the 101 that a detector's label stands for, whatever its form, else `und`.
 
-    The families do not contradict one another, so one table serves all; iso3 with script (`eng_Latn`) is included, so
-    user-trained detectors may use any of these forms.
+    Labels of the known families are looked up as they are. Others may be a code of ours or an alias (`he`) or an
+    ISO 639-3 code (`heb`), either with subtags (`heb_Hebr`, `pt-BR`, `uzn_Cyrl`): the language decides, whatever its
+    script, since a document's script is read off its text.
     """
-    table = dict(ALIASES)
+    known = _codes_of_known_labels()
+    if label in known:
+        return known[label]
+    lowered = label.lower()
+    if lowered == _ALEMANNIC:
+        return UNKNOWN
+    match = _SUBTAGGED.fullmatch(lowered)
+    language = match[1] if match else lowered
+    return known.get(language) or _codes_of_iso3().get(language, UNKNOWN)
+
+
+def codes_without_label(labels: Iterable[str]) -> list[str]:
+    """Those of the 101 that none of these labels stands for, in the order of `languages`."""
+    named = {code_of_label(label) for label in labels}
+    return [code for code in languages() if code not in named]
+
+
+@cache
+def _codes_of_known_labels() -> dict[str, str]:
+    """Codes, aliases and the labels of the known families, which do not contradict one another."""
+    table = dict(ALIASES) | {code: code for code in languages()}
     for language in languages().values():
-        table[language.code] = language.code
-        table[f"{language.iso3}_{language.script}"] = language.code
-        for label in language.labels.values():
-            table[label] = language.code
-    # Other scripts and varieties of the same language that detectors tell apart.
-    table |= {"zho_Hant": "zh", "nno_Latn": "no", "prs_Arab": "fa", "sw": "sw", "swa_Latn": "sw", "ekk_Latn": "et"}
+        table |= dict.fromkeys(language.labels.values(), language.code)
+    return table
+
+
+@cache
+def _codes_of_iso3() -> dict[str, str]:
+    table = {language.iso3: language.code for language in languages().values()}
+    for code, varieties in VARIETIES.items():
+        table |= dict.fromkeys(varieties.split(), code)
     return table

@@ -1,7 +1,8 @@
 """Stage directories and their manifests: the only way stages hand data to one another.
 
 A directory is complete when it holds `manifest.json`, which is written last, by rename. Its fingerprint covers schema,
-configuration and inputs, so that a finished stage is not redone and a killed one knows what it may continue.
+configuration and inputs, so that a finished stage is not redone and a killed one knows what it may continue. A stage
+that can take in more input begins from what it made before (`Stage.base`), which stays whole until the new is made.
 """
 
 import fcntl
@@ -26,10 +27,12 @@ MANIFEST_NAME = "manifest.json"
 MARKER_NAME = "in_progress.json"
 WORK_NAME = "_work"
 LOCK_NAME = ".lock"
+BASE_NAME = "base.json"  # in the scratch directory: the manifest of what is being replaced
 
 # Which command makes which contract; readers that find something else say so.
 MADE_BY = {
     "documents/1": "mglm corpus build",
+    "corpus_report/1": "mglm corpus report",
     "plan/1": "mglm balancing fit",
     "comparison/1": "mglm balancing compare",
     "sample/1": "mglm balancing sample",
@@ -41,7 +44,9 @@ MADE_BY = {
     "examples/1": "mglm eval prepare",
     "predictions/1": "mglm eval predict",
     "scores/1": "mglm eval score",
+    "rating/1": "mglm eval rating",
     "bits_per_byte/1": "mglm eval bits-per-byte",
+    "contamination/1": "mglm eval contamination",
 }
 
 
@@ -66,11 +71,14 @@ class Manifest(BaseModel):
     files: list[FileEntry]
     counts: dict[str, dict[str, int]] = {}
     facts: dict[str, Any] = {}
+    content: str | None = None  # a hash of the rows themselves, where files of equal rows may differ in their bytes
     made: dict[str, Any] = {}
 
     def content_hash(self) -> str:
-        """sha256 of everything but `made`: what a stage that reads this one records as its input."""
-        return hash_of(self.model_dump(by_alias=True, exclude={"made"}))
+        """What a stage that reads this one records as its input: the schema and `content`, else all but `made`."""
+        if self.content is not None:
+            return hash_of({"schema": self.schema_name, "content": self.content})
+        return hash_of(self.model_dump(by_alias=True, exclude={"made", "content"}))
 
 
 class Stage:
@@ -84,8 +92,10 @@ class Stage:
         *,
         resumed: bool,
         lock: int | None = None,
+        base: Manifest | None = None,
     ) -> None:
         self.output, self._identity, self.manifest, self.resumed = output, identity, manifest, resumed
+        self.base = base
         # The lock is held until the stage finishes or is dropped; the kernel frees it however this process dies.
         self._unlock = weakref.finalize(self, os.close, lock) if lock is not None else None
         self._started = time.monotonic()
@@ -102,6 +112,20 @@ class Stage:
         path.mkdir(exist_ok=True)
         return path
 
+    def put_in_place(self, names: Sequence[str]) -> None:
+        """Moves `work/name` to `output/name`, what stood there to the scratch directory; may be called again.
+
+        From here on the directory is incomplete until `finish`: its base is no more what its manifest says.
+        """
+        if (self.output / MANIFEST_NAME).exists():
+            (self.output / MANIFEST_NAME).replace(self.work / BASE_NAME)
+        for name in names:
+            made, place = self.work / name, self.output / name
+            if made.exists():
+                if place.exists():
+                    place.rename(self.work / f"replaced-{name}")
+                made.rename(place)
+
     def finish(
         self,
         *,
@@ -109,12 +133,13 @@ class Stage:
         files: Sequence[FileEntry] | None = None,
         counts: dict[str, dict[str, int]] | None = None,
         facts: dict[str, Any] | None = None,
+        content: str | None = None,
     ) -> Manifest:
-        """Removes scratch files, hashes what is there (unless `files` says it) and writes the manifest.
+        """Hashes what is there (unless `files` says it), writes the manifest and removes scratch files.
 
-        `rows` gives row counts by relative path; `counts` per language; `facts` whatever else is worth keeping.
+        `rows` gives row counts by relative path; `counts` per language; `facts` whatever else is worth keeping;
+        `content` a hash of the rows, see `Manifest`.
         """
-        shutil.rmtree(self.output / WORK_NAME, ignore_errors=True)
         entries = list(files) if files is not None else describe_files(self.output, rows or {})
         manifest = Manifest(
             **self._identity,
@@ -122,6 +147,7 @@ class Stage:
             files=sorted(entries, key=lambda entry: entry.path),
             counts=counts or {},
             facts=facts or {},
+            content=content,
             made={
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "wall_s": round(time.monotonic() - self._started, 2),
@@ -132,6 +158,7 @@ class Stage:
         text = json.dumps(manifest.model_dump(by_alias=True), indent=1, ensure_ascii=False)
         write_atomically(self.output / MANIFEST_NAME, text)
         (self.output / MARKER_NAME).unlink(missing_ok=True)
+        shutil.rmtree(self.output / WORK_NAME, ignore_errors=True)
         if self._unlock is not None:
             self._unlock()
         self.manifest = manifest
@@ -139,12 +166,19 @@ class Stage:
 
 
 def open_stage(
-    output: Path, *, schema: str, config: Mapping[str, Any], inputs: Mapping[str, str], overwrite: bool = False
+    output: Path,
+    *,
+    schema: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    overwrite: bool = False,
+    grows: bool = False,
 ) -> Stage:
     """Claims `output` for one piece of work.
 
     Returns a stage that is `done` (same work finished before), `resumed` (same work begun before; its files are still
-    there) or fresh. With `overwrite`, a stage directory of other work is emptied first.
+    there) or fresh. With `overwrite`, a stage directory of other work is emptied first. A stage that `grows` may find a
+    `base` there, finished work of the same configuration on some of the inputs, and leaves it as it is.
 
     Raises:
         MGLMError: the directory holds other work, or files that no stage of ours made, or a process is at work in it.
@@ -154,9 +188,11 @@ def open_stage(
     if output.exists() and not output.is_dir():
         raise MGLMError(f"output {output}", found="a file", expected="a directory", action="choose another --output")
     manifest = _load_if_there(output)
-    if manifest is not None and manifest.fingerprint == fingerprint:
-        return Stage(output, identity, manifest, resumed=False)
     marker = output / MARKER_NAME
+    if manifest is not None and manifest.fingerprint == fingerprint:
+        if not marker.exists():  # of a process killed after its last word
+            shutil.rmtree(output / WORK_NAME, ignore_errors=True)
+        return Stage(output, identity, manifest, resumed=False)
     others = [child for child in output.iterdir() if child.name != LOCK_NAME] if output.exists() else []
     if others and manifest is None and not marker.exists():
         raise MGLMError(
@@ -165,13 +201,20 @@ def open_stage(
             expected="an empty or new directory",
             action="choose another --output",
         )
-    lock = _lock(output)
+    lock = lock_directory(output)
     manifest = _load_if_there(output)  # again: another process may have finished while we came to hold the lock
     if manifest is not None and manifest.fingerprint == fingerprint:
         return Stage(output, identity, manifest, resumed=False, lock=lock)
     begun = json.loads(marker.read_text("utf-8")) if marker.exists() else {}
-    if manifest is None and begun.get("fingerprint") == fingerprint:
-        return Stage(output, identity, None, resumed=True, lock=lock)
+    base = manifest or _load_if_there(output / WORK_NAME, BASE_NAME)
+    if base is not None and not (grows and not overwrite and _is_part_of(base, identity)):
+        base = None
+    if begun.get("fingerprint") == fingerprint and (manifest is None or base is not None):
+        return Stage(output, identity, None, resumed=True, lock=lock, base=base)
+    if base is not None and manifest is not None:
+        shutil.rmtree(output / WORK_NAME, ignore_errors=True)  # of other additions, given up
+        write_atomically(marker, json.dumps({"fingerprint": fingerprint, **identity}, indent=1, ensure_ascii=False))
+        return Stage(output, identity, None, resumed=False, lock=lock, base=base)
     if others and not overwrite:
         os.close(lock)
         raise MGLMError(
@@ -191,6 +234,20 @@ def open_stage(
             child.unlink(missing_ok=True)
     write_atomically(marker, json.dumps({"fingerprint": fingerprint, **identity}, indent=1, ensure_ascii=False))
     return Stage(output, identity, None, resumed=False, lock=lock)
+
+
+def stage_state(output: Path, *, schema: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """What `open_stage` would find, touching nothing: `new`, `finished`, `unfinished` (the same work) or `other`."""
+    if not output.is_dir():
+        return "other" if output.exists() else "new"
+    fingerprint = hash_of({"schema": schema, "config": _plain(config), "inputs": dict(inputs)})
+    manifest, marker = _load_if_there(output), output / MARKER_NAME
+    if manifest is not None:
+        return "finished" if manifest.fingerprint == fingerprint else "other"
+    if marker.exists():
+        begun = json.loads(marker.read_text("utf-8")).get("fingerprint")
+        return "unfinished" if begun == fingerprint else "other"
+    return "other" if any(child.name != LOCK_NAME for child in output.iterdir()) else "new"
 
 
 def read_manifest(directory: Path, schema: str) -> Manifest:
@@ -282,13 +339,13 @@ def wait_until_free(output: Path, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while output.is_dir() and time.monotonic() < deadline:
         try:
-            os.close(_lock(output))
+            os.close(lock_directory(output))
             return
         except MGLMError:
             time.sleep(0.2)
 
 
-def _lock(output: Path) -> int:
+def lock_directory(output: Path) -> int:
     """Two processes in one directory would spoil each other's work: the second is refused. Returns the open file."""
     output.mkdir(parents=True, exist_ok=True)
     file = os.open(output / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
@@ -307,8 +364,14 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _load_if_there(directory: Path) -> Manifest | None:
-    path = directory / MANIFEST_NAME
+def _is_part_of(base: Manifest, identity: Mapping[str, Any]) -> bool:
+    """Whether `base` is finished work of the same schema and configuration, on inputs that are all there unchanged."""
+    same = base.schema_name == identity["schema"] and base.config == identity["config"]
+    return bool(same and base.inputs.items() <= identity["inputs"].items())
+
+
+def _load_if_there(directory: Path, name: str = MANIFEST_NAME) -> Manifest | None:
+    path = directory / name
     return _load(path) if path.exists() else None
 
 

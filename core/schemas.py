@@ -22,6 +22,7 @@ DOCUMENTS_TABLE = pa.schema(
         pa.field("source", pa.string(), nullable=False),  # input file
         pa.field("offset", pa.int64(), nullable=False),  # byte offset of the record in the (uncompressed) file
         pa.field("split", pa.string(), nullable=False),  # train | heldout
+        pa.field("quality", pa.float32()),  # the score of corpus.rules.quality_model, null without one
     ]
 )
 
@@ -58,9 +59,14 @@ SHARDS_TABLE = pa.schema(
 
 
 def check_table(found: pa.Schema, wanted: pa.Schema, where: str, command: str) -> None:
-    """Raises MGLMError when a file's columns are not those of its contract, naming the first that differs."""
+    """Raises MGLMError when a file's columns are not those of its contract, naming the first that differs.
+
+    A column that may be null may be missing.
+    """
     for field in wanted:
         index = found.get_field_index(field.name)
+        if index < 0 and field.nullable:
+            continue
         if index < 0:
             expected = f"a column {field.name} ({field.type})"
             raise MGLMError(

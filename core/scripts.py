@@ -1,9 +1,12 @@
-"""Which script a text is written in, by Unicode."""
+"""Which script a text is written in, by Unicode; and which of its two for Chinese, by the characters of one alone."""
 
 from collections import Counter
 from functools import cache
+from importlib import resources
 
+import numpy as np
 import regex
+from numpy.typing import NDArray
 
 # ISO 15924 code → the regex module's Unicode script property. Ordered as they are likely in a crawl.
 SCRIPTS = {
@@ -39,27 +42,75 @@ SCRIPTS = {
 NO_SCRIPT = "Zyyy"  # ISO 15924 for "common": no letter at all
 OTHER_SCRIPT = "Zzzz"  # ISO 15924 for "unknown": letters of a script not in the table
 
+_CODES = (*SCRIPTS, OTHER_SCRIPT, NO_SCRIPT)
+_NOT_MET = 255
 _LOOKED_AT = 1_000  # characters: enough to tell, and no document costs more
-
-
-@cache
-def _script_of_character(character: str) -> str:
-    for code, name in SCRIPTS.items():
-        if regex.match(rf"\p{{Script={name}}}", character):
-            return code
-    return OTHER_SCRIPT if character.isalpha() else NO_SCRIPT
 
 
 def script_of(text: str) -> str:
     """ISO 15924 code of most letters among the first thousand characters.
 
-    Han with any kana is Japanese (`Jpan`); Han alone is `Hani`; a text without letters is `Zyyy`.
+    Han with any kana is Japanese (`Jpan`). Han alone is `Hans` or `Hant`, whichever has more characters that the other
+    never writes, and `Hani` where neither has (`人口`). A text without letters is `Zyyy`.
     """
-    counts = Counter(_script_of_character(character) for character in text[:_LOOKED_AT])
-    counts.pop(NO_SCRIPT, None)
+    beginning = text[:_LOOKED_AT]
+    found = np.bincount(_scripts_of_characters(beginning), minlength=len(_CODES)).tolist()
+    counts = {code: count for code, count in zip(_CODES, found, strict=True) if count and code != NO_SCRIPT}
     if not counts:
         return NO_SCRIPT
-    japanese = counts["Hira"] + counts["Kana"]
-    if japanese and japanese + counts["Hani"] > sum(counts.values()) / 2:
+    japanese = counts.get("Hira", 0) + counts.get("Kana", 0)
+    if japanese and japanese + counts.get("Hani", 0) > sum(counts.values()) / 2:
         return "Jpan"
-    return counts.most_common(1)[0][0]
+    most = max(counts.values())
+    tied = [code for code, count in counts.items() if count == most]
+    script = tied[0] if len(tied) == 1 else next(code for code in map(_script_of_character, beginning) if code in tied)
+    return _chinese_script(Counter(beginning)) if script == "Hani" else script
+
+
+def _scripts_of_characters(text: str) -> NDArray[np.uint8]:
+    """Of each character its place in `_CODES`. Looked up in a table that is filled as characters are met."""
+    table = _table()
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    kinds: NDArray[np.uint8] = table[codes]
+    new = codes[kinds == _NOT_MET]
+    if new.size:
+        for code in set(new.tolist()):
+            table[code] = _CODES.index(_script_of_character(chr(code)))
+        kinds = table[codes]
+    return kinds
+
+
+@cache
+def _table() -> NDArray[np.uint8]:
+    return np.full(0x110000, _NOT_MET, np.uint8)
+
+
+@cache
+def _script_of_character(character: str) -> str:
+    match = _pattern().match(character)
+    if match is not None:
+        return str(match.lastgroup)
+    return OTHER_SCRIPT if character.isalpha() else NO_SCRIPT
+
+
+@cache
+def _pattern() -> regex.Pattern[str]:
+    return regex.compile("|".join(rf"(?P<{code}>\p{{Script={name}}})" for code, name in SCRIPTS.items()))
+
+
+def _chinese_script(characters: Counter[str]) -> str:
+    votes = Counter({"Hans": 0, "Hant": 0})
+    for character, times in characters.items():
+        if (script := _script_of_variant().get(character)) is not None:
+            votes[script] += times
+    if votes["Hans"] == votes["Hant"]:
+        return "Hani"
+    return max(votes, key=votes.__getitem__)
+
+
+@cache
+def _script_of_variant() -> dict[str, str]:
+    """Characters that only one of the two scripts writes, by OpenCC's tables; 后, 里 and 台 belong to both."""
+    lines = resources.files("core").joinpath("han_variants.txt").read_text("utf-8").splitlines()
+    rows = (line.split(" ") for line in lines if not line.startswith("#"))
+    return {character: script for script, characters in rows for character in characters}

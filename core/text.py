@@ -18,16 +18,25 @@ import unicodedata
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _SPACE = re.compile("[\t\u2581]")
-_REMOVED = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufdd0-\ufdef"
-    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
-    + "]"
+_REMOVED_CHARACTERS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufdd0-\ufdef" + "".join(
+    f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
 )
+_REMOVED = re.compile(f"[{_REMOVED_CHARACTERS}]")
+_UNWANTED = re.compile(f"[\ud800-\udfff\t\r\v\f\x85\u2028\u2029\u2581{_REMOVED_CHARACTERS}]")
 
 
 def normalise(text: str) -> str:
     """`text` normalised as the module says; may be empty. `core.documents.document_id` takes the result."""
-    text = _LONE_SURROGATE.sub("\ufffd", text)
-    text = _SPACE.sub(" ", _BREAK.sub("\n", text))
-    text = unicodedata.normalize("NFC", _REMOVED.sub("", text))
-    return "\n".join(line.rstrip() for line in text.split("\n")).strip()
+    if not _is_plain(text):
+        text = _LONE_SURROGATE.sub("\ufffd", text)
+        text = _SPACE.sub(" ", _BREAK.sub("\n", text))
+        text = _REMOVED.sub("", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return "\n".join([line.rstrip() for line in text.split("\n")]).strip()
+
+
+def _is_plain(text: str) -> bool:
+    """Whether steps 1 to 4 would change nothing: most text is so, and this costs a fifth of them."""
+    printable = text.replace("\n", "").isprintable()  # nothing of Unicode's categories C and Z but spaces
+    return "\u2581" not in text if printable else _UNWANTED.search(text) is None

@@ -1,235 +1,174 @@
-"""The Spark side of `mglm corpus build`: wiring alone, no decision about a record is taken here.
+"""The Spark side of `mglm corpus build`: tasks that read their own input and write their own files.
 
-Tasks read their own bytes in Python, so raw text never crosses the JVM, and write parsed and detected records to a work
-table. From its keys comes the stock: counts, duplicates, the documents held out. Then text is shuffled once, by
-language and hash, which puts duplicates side by side and sorts every file.
+Text never crosses the JVM and nothing is shuffled by it: a task makes a part of the work table of its splits, later
+another gathers one file's range of hashes from all parts. Only the search for near-duplicates is Spark SQL, on keys.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PythonException
-from pyspark.sql import Column, SparkSession, Window
-from pyspark.sql import functions as F
-from pyspark.sql.types import BooleanType, DoubleType, FloatType, LongType, StringType, StructField, StructType
+from pyspark.sql import SparkSession
 
-from core.detector import LanguageDetector
-from core.documents import HELDOUT_MINIMUM_DOCUMENTS, document_id, split_of, uniform
-from core.errors import MGLMError
-from core.schemas import DOCUMENTS_TABLE, REJECTED_TABLE
+from core.detector import Detection, LanguageDetector
+from core.documents import document_id, split_of
+from core.manifest import FileEntry
 from core.scripts import script_of
-from core.spark import path_to_read, path_to_write
+from core.spark import into_bins, path_to_read, path_to_write, run_tasks
 from corpus.config import CorpusConfig
 from corpus.inputs import Split
-from corpus.lines import read_lines
-from corpus.records import Rejected, is_blank, parse_record
+from corpus.merge import Merged, Merging, Piece, keep_keys, merged_rejected
+from corpus.mojibake import MOJIBAKE
+from corpus.parts import KEYS, PartJournal, PartWriter, part_name, read_journal
+from corpus.readers import read_records
+from corpus.records import RAW_CHARACTERS, Accepted
+from corpus.rules import Rules
+from corpus.verdicts import Document, Refusal
 
-BATCH_ROWS = 1_000
-BATCH_BYTES = 16 * 1024 * 1024
-
-# One row per record: a document where `reason` is null, else a rejected record. `number` decides the split.
-RECORDS_TABLE = pa.schema(
-    [
-        *(field.with_nullable(True) for field in DOCUMENTS_TABLE),
-        pa.field("lang", pa.string()),
-        pa.field("number", pa.float64()),
-        pa.field("invalid_utf8", pa.bool_()),
-        *(field.with_nullable(True) for field in REJECTED_TABLE if field.name not in DOCUMENTS_TABLE.names),
-    ]
-)
-_SPARK_TYPES = {
-    pa.string(): StringType(),
-    pa.int64(): LongType(),
-    pa.float32(): FloatType(),
-    pa.float64(): DoubleType(),
-    pa.bool_(): BooleanType(),
-}
-_SPARK_RECORDS = StructType([StructField(field.name, _SPARK_TYPES[field.type]) for field in RECORDS_TABLE])
+Session = SparkSession
+Keys = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True)
-class Tally:
-    """The stock of a work table. `counts` by language as in the manifest; `heldout` the documents held out beyond
-    the share, so that each language of some size has one; `examples` a detail for each reason of rejection."""
+class Reading:
+    """What a task needs to know to read a part."""
 
-    records: int
-    duplicates: int
-    invalid_utf8: int
-    rejected: dict[str, int]
-    examples: dict[str, str]
-    counts: dict[str, dict[str, int]]
-    heldout: list[str]
+    parts: Path
+    config: CorpusConfig
+    detector: Path
 
-
-def write_records(
-    session: SparkSession, splits: list[Split], config: CorpusConfig, detector: Path, target: Path, *, tasks: int
-) -> None:
-    """Reads, parses and detects every record of `splits` into the work table `target`."""
-    rows = [(split.path, split.start, split.end, split.compression) for split in splits]
-    sizes = sum(split.end - split.start if split.end else config.split_bytes for split in splits)
-    slices = min(len(rows), max(tasks, -(-sizes // config.split_bytes)))
-    frame = session.createDataFrame(
-        session.sparkContext.parallelize(rows, slices), "path string, start long, end long, compression string"
-    )
-    try:
-        frame.mapInArrow(_reader(config, str(detector)), _SPARK_RECORDS).write.mode("overwrite").parquet(
-            path_to_write(target)
+    def read(self, item: tuple[int, Sequence[Split]]) -> PartJournal:
+        """Reads, judges and detects the records of a part; one that is finished is not read again."""
+        number, splits = item
+        name = part_name(number)
+        if (finished := read_journal(self.parts, name)) is not None:
+            return finished
+        config = self.config
+        detector = LanguageDetector(
+            self.detector, max_characters=config.lid_max_characters, minimum_letters=config.lid_minimum_letters
         )
-    except (PythonException, Py4JJavaError) as error:
-        raise _as_user_error(error) from error
+        rules, keys = Rules(config.rules), keys_of(config)
+        writer = PartWriter(self.parts, name, config.run_bytes)
+        for split in splits:
+            for offset, verdict in read_records(split, config, writer.skipped):
+                place = {"source": split.path, "offset": offset}
+                writer.invalid_utf8 += verdict.invalid_utf8
+                if not isinstance(verdict, Accepted):
+                    writer.reject(place | {"reason": verdict.reason, "detail": verdict.detail, "raw": verdict.raw})
+                    continue
+                judged = _judge(Document(verdict.text, verdict.url, changes=_mended(verdict)), detector, rules, config)
+                if isinstance(judged, Refusal):
+                    raw = verdict.text[:RAW_CHARACTERS]
+                    writer.reject(place | {"reason": judged.reason, "detail": judged.detail, "raw": raw})
+                    continue
+                document, detection = judged
+                writer.changes += document.changes
+                writer.add(place | _describe(document, detection, config, keys))
+        return writer.finish()
 
 
-def take_stock(session: SparkSession, records: Path) -> Tally:
-    """Counts the work table by columns, without touching text."""
-    table = session.read.parquet(path_to_read(records))
-    verdicts = (
-        table.groupBy("reason")
-        .agg(
-            F.count("*").alias("records"),
-            F.sum(F.col("invalid_utf8").cast("long")).alias("invalid"),
-            F.min("detail").alias("example"),
-        )
-        .collect()
-    )
-    first = F.struct("number", "doc_id")
-    distinct = (
-        table.where("reason IS NULL")
-        .groupBy("lang", "doc_id", "number", "split", "n_chars", "n_bytes")
-        .agg(F.count("*").alias("records"))
-    )
-    languages = (
-        distinct.groupBy("lang")
-        .agg(
-            F.count("*").alias("documents"),
-            F.sum((F.col("split") == "heldout").cast("long")).alias("heldout"),
-            F.sum("n_chars").alias("characters"),
-            F.sum("n_bytes").alias("bytes"),
-            F.sum("records").alias("records"),
-            F.min(first).alias("first"),
-        )
-        .orderBy("lang")
-        .collect()
-    )
-    counts, heldout = {}, []
-    for row in languages:
-        lone = row.heldout == 0 and row.documents >= HELDOUT_MINIMUM_DOCUMENTS
-        if lone:
-            heldout.append(row["first"].doc_id)
-        counts[row.lang] = {
-            "documents": row.documents,
-            "heldout_documents": row.heldout + lone,
-            "characters": row.characters,
-            "bytes": row.bytes,
-        }
-    return Tally(
-        records=sum(row.records for row in verdicts),
-        duplicates=sum(row.records - row.documents for row in languages),
-        invalid_utf8=sum(row.invalid for row in verdicts),
-        rejected={row.reason: row.records for row in verdicts if row.reason is not None},
-        examples={row.reason: row.example for row in verdicts if row.reason is not None},
-        counts=counts,
-        heldout=heldout,
-    )
+def read_parts(
+    session: SparkSession, parts: Sequence[Sequence[Split]], reading: Reading, *, tasks: int
+) -> list[PartJournal]:
+    """Makes every part that is not finished, each a task or small ones together; the journals of all, in order."""
+    sizes = {
+        number: sum(1 + (split.end - split.start if split.end else split.size_bytes) for split in splits)
+        for number, splits in enumerate(parts)
+        if read_journal(reading.parts, part_name(number)) is None
+    }
+    bins = [[(number, parts[number]) for number in numbers] for numbers in into_bins(sizes, max(tasks, len(sizes)))]
+    run_tasks(session, bins, reading.read)
+    journals = [read_journal(reading.parts, part_name(number)) for number in range(len(parts))]
+    assert all(journal is not None for journal in journals)
+    return [journal for journal in journals if journal is not None]
 
 
-def write_documents(session: SparkSession, records: Path, tally: Tally, target: Path, *, file_bytes: int) -> None:
-    """Writes one document of each hash, that of the smallest source and offset, by language and sorted by hash."""
-    table = session.read.parquet(path_to_read(records)).where("reason IS NULL")
-    same = Window.partitionBy("lang", "bucket", "doc_id").orderBy("source", "offset")
-    held = F.col("doc_id").isin(tally.heldout)
-    (
-        table.withColumn("bucket", _bucket(tally.counts, file_bytes))
-        .repartition("lang", "bucket")
-        .withColumn("copy", F.row_number().over(same))
-        .where("copy = 1")
-        .withColumn("split", F.when(held, "heldout").otherwise(F.col("split")))
-        .sortWithinPartitions("lang", "bucket", "doc_id")
-        .select(*DOCUMENTS_TABLE.names, "lang")
-        .write.mode("overwrite")
-        .partitionBy("lang")
-        .parquet(path_to_write(target))
-    )
+def merge_pieces(
+    session: SparkSession, pieces: Sequence[Piece], sizes: dict[str, int], merging: Merging, *, tasks: int
+) -> list[Merged]:
+    """Makes every file of documents; `sizes` by piece name weigh them."""
+    of_name = {piece.name: piece for piece in pieces}
+    bins = [[of_name[name] for name in names] for names in into_bins(sizes, tasks)]
+    return run_tasks(session, bins, merging.merge)
 
 
-def write_rejected(session: SparkSession, records: Path, target: Path) -> None:
-    """Writes the rejected records, in the order of the input."""
-    table = session.read.parquet(path_to_read(records)).where("reason IS NOT NULL")
-    table.select(*REJECTED_TABLE.names).orderBy("source", "offset").write.mode("overwrite").parquet(
-        path_to_write(target)
-    )
+def hold_out(session: SparkSession, items: Sequence[tuple[Merged, str]], merging: Merging) -> list[Merged]:
+    """Writes files again with one more document held out in each."""
+    return run_tasks(session, [[item] for item in items], merging.hold_out)
 
 
-def _reader(config: CorpusConfig, detector_path: str) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
-    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        detector = LanguageDetector(Path(detector_path), max_characters=config.lid_max_characters)
-        splits = (Split(**row) for batch in batches for row in batch.to_pylist())
-        return _batches(row for split in splits for row in _rows(split, detector, config))
-
-    return read
+def merge_rejected(session: SparkSession, groups: Sequence[tuple[int, Sequence[str]]], work: Path) -> list[FileEntry]:
+    """Joins the rejected records of parts, a file for each group."""
+    return run_tasks(session, [[group] for group in groups], partial(merged_rejected, work))
 
 
-def _rows(split: Split, detector: LanguageDetector, config: CorpusConfig) -> Iterator[dict[str, Any]]:
-    for line in read_lines(split, config.max_record_bytes):
-        if is_blank(line):
-            continue
-        verdict = parse_record(line, config)
-        row = {"source": split.path, "offset": line.offset, "invalid_utf8": verdict.invalid_utf8}
-        if isinstance(verdict, Rejected):
-            yield row | {"reason": verdict.reason, "detail": verdict.detail, "raw": verdict.raw}
-        else:
-            yield row | {"url": verdict.url} | _describe(verdict.text, detector, config)
+def keep_all_keys(session: SparkSession, items: Sequence[tuple[str, str]], work: Path) -> list[FileEntry]:
+    """Puts the keys of parts where a later build finds them: pairs of a file and its place."""
+    return run_tasks(session, [[item] for item in items], partial(keep_keys, work))
 
 
-def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
-    """Batches bounded in rows and in text, so that long documents do not fill the memory of a worker."""
-    held: list[dict[str, Any]] = []
-    held_bytes = 0
-    for row in rows:
-        held.append(row)
-        held_bytes += row.get("n_bytes", 0)
-        if len(held) >= BATCH_ROWS or held_bytes >= BATCH_BYTES:
-            yield pa.RecordBatch.from_pylist(held, schema=RECORDS_TABLE)
-            held, held_bytes = [], 0
-    if held:
-        yield pa.RecordBatch.from_pylist(held, schema=RECORDS_TABLE)
+def find_near_duplicates(
+    session: SparkSession, keys: Sequence[Path], config: CorpusConfig, work: Path, target: Path
+) -> int:
+    """Writes the doc_ids of documents that are too much like an earlier one, by language; returns their number."""
+    from corpus.near_duplicates_job import write_near_duplicates
+
+    documents = session.read.parquet(*(path_to_read(path) for path in keys))
+    write_near_duplicates(documents, work, work / "found")
+    found = session.read.parquet(path_to_read(work / "found"))
+    found.repartition("lang").sortWithinPartitions("lang", "doc_id").write.mode("overwrite").partitionBy(
+        "lang"
+    ).parquet(path_to_write(target))
+    return found.count()
 
 
-def _describe(text: str, detector: LanguageDetector, config: CorpusConfig) -> dict[str, Any]:
-    detection = detector.detect(text, config.lid_threshold)
-    doc_id = document_id(text)
+def keys_of(config: CorpusConfig) -> Keys:
+    """What is kept of a text so that near-duplicates can be found: nothing where they are not looked for."""
+    if not config.near_duplicates.enabled:
+        return lambda _: None
+    from corpus.near_duplicates import packed_keys
+
+    return partial(packed_keys, config=config.near_duplicates)
+
+
+def _judge(
+    document: Document, detector: LanguageDetector, rules: Rules, config: CorpusConfig
+) -> tuple[Document, Detection] | Refusal:
+    """The document as every rule lets it pass, with its language."""
+    before = rules.before_detection(document)
+    if isinstance(before, Refusal):
+        return before
+    detection = detector.detect(before.text, config.lid_threshold)
+    after = rules.after_detection(replace(before, lang=detection.lang, script=script_of(before.text)))
+    if isinstance(after, Refusal):
+        return after
+    if after.text != before.text:  # equal texts must have one language, whatever they were before
+        detection = detector.detect(after.text, config.lid_threshold)
+        after = replace(after, lang=detection.lang, script=script_of(after.text))
+    return after, detection
+
+
+def _mended(verdict: Accepted) -> Counter[str]:
+    return Counter([MOJIBAKE] if verdict.mended else [])
+
+
+def _describe(document: Document, detection: Detection, config: CorpusConfig, keys: Keys) -> dict[str, Any]:
+    """The columns of a document but its place, its language and its keys."""
+    doc_id = document_id(document.text)
     return {
         "doc_id": doc_id,
-        "text": text,
-        "lang": detection.lang,
-        "script": script_of(text),
+        "text": document.text,
+        "url": document.url,
+        "lang": document.lang,
+        "script": document.script,
         "lid_label": detection.label,
         "lid_score": detection.score,
-        "n_chars": len(text),
-        "n_bytes": len(text.encode("utf-8")),
-        "number": uniform(doc_id, "split"),
+        "n_chars": len(document.text),
+        "n_bytes": len(document.text.encode("utf-8")),
         "split": split_of(doc_id, config.heldout_share),
+        "quality": document.quality,
+        KEYS: keys(document.text),
     }
-
-
-def _bucket(counts: dict[str, dict[str, int]], file_bytes: int) -> Column:
-    """Which file of its language a document goes to: an even range of hashes, as many as the text fills files."""
-    files = [item for code, count in counts.items() for item in (F.lit(code), F.lit(count["bytes"] // file_bytes + 1))]
-    fraction = F.conv(F.substring("doc_id", 1, 8), 16, 10).cast("double") / F.lit(2.0**32)
-    return F.floor(fraction * F.create_map(*files)[F.col("lang")])
-
-
-def _as_user_error(error: Exception) -> Exception:
-    """A file that a worker cannot open is the user's to mend, and deserves one line; the rest is ours."""
-    match = re.search(r"^(?:FileNotFoundError|PermissionError): (.+)$", str(error), re.MULTILINE)
-    if match is None:
-        return error
-    return MGLMError(
-        "a Spark worker",
-        found=match[1],
-        expected="the inputs at the same path on every machine, until the work is done",
-    )

@@ -4,24 +4,21 @@ A line belongs to the split in which its first byte lies, as in Hadoop, so any c
 end at `\\n` alone; offsets count uncompressed bytes.
 """
 
-import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import Any, NamedTuple
 
 from corpus.inputs import Split
+from corpus.streams import Readable, open_stream
 
 BLOCK_BYTES = 1024 * 1024
+_NEWLINES = re.compile(b"\n+")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line without its newline. Of one longer than allowed, `data` is the beginning and `length` tells the whole.
 
     `broken` is set on the last one of a file whose rest cannot be read, and says why; `data` is then what was left.
@@ -33,22 +30,19 @@ class Line:
     broken: str | None = None
 
 
-class Readable(Protocol):
-    """What both Python's and Arrow's streams are."""
-
-    def read1(self, size: int, /) -> bytes: ...
-
-
-def read_lines(split: Split, max_bytes: int) -> Iterator[Line]:
-    """The lines of a split in order, blank ones too; of each at most `max_bytes` are held."""
-    with closing(_open(split)) as stream:
+def read_lines(split: Split, max_bytes: int, max_expansion: int) -> Iterator[Line]:
+    """The lines of a split in order, of empty ones in a row some; of each at most `max_bytes` are held."""
+    with closing(open_stream(split, max_expansion)) as stream:
         offset = split.start and _find_first_line(stream, split)
         if offset is not None:
             yield from cut_lines(stream, offset, split.end, max_bytes)
 
 
 def cut_lines(stream: Readable, offset: int, end: int | None, max_bytes: int) -> Iterator[Line]:
-    """The lines of `stream`, whose first byte stands at `offset`, that begin before `end`."""
+    """The lines of `stream`, whose first byte stands at `offset`, that begin before `end`.
+
+    Of empty lines in a row only the last in each block is told, since there may be millions.
+    """
     line_offset, length = offset, 0
     held = bytearray()
     while True:
@@ -63,6 +57,14 @@ def cut_lines(stream: Readable, offset: int, end: int | None, max_bytes: int) ->
             return
         position = 0
         while (newline := block.find(b"\n", position)) >= 0:
+            if newline == position and not length:
+                run = _NEWLINES.match(block, position)
+                assert run is not None
+                skipped = run.end() - position - 1
+                if end is not None:
+                    skipped = min(skipped, end - 1 - line_offset)
+                line_offset += skipped
+                newline = position = position + skipped
             held += block[position : min(newline, position + max(max_bytes - len(held), 0))]
             length += newline - position
             yield Line(line_offset, bytes(held), length)
@@ -91,11 +93,3 @@ def _find_first_line(stream: Any, split: Split) -> int | None:
             return position if split.end is None or position < split.end else None
         position += len(block)
     return None
-
-
-def _open(split: Split) -> Any:
-    if split.compression == "gzip":
-        return gzip.open(split.path, "rb")
-    if split.compression == "zstd":
-        return pa.CompressedInputStream(pa.OSFile(split.path), "zstd")
-    return Path(split.path).open("rb")

@@ -1,6 +1,6 @@
-"""One raw line → a verdict: the text and address of a document, or why it is none. Pure, without Spark.
+"""One raw record → a verdict: the text and address of a document, or why it is none. Pure, without Spark.
 
-Invalid UTF-8 is replaced, never fatal, and told. Nothing here raises because of what a line holds.
+Invalid UTF-8 is replaced, never fatal, and told. Nothing here raises because of what a record holds.
 """
 
 import codecs
@@ -11,6 +11,9 @@ from typing import Any
 from core.text import normalise
 from corpus.config import CorpusConfig
 from corpus.lines import BYTE_ORDER_MARK, Line
+from corpus.mojibake import mend
+
+_DECODER = codecs.getincrementaldecoder("utf-8")
 
 RAW_CHARACTERS = 200  # of a rejected record's beginning, enough to recognise it
 
@@ -21,8 +24,22 @@ NOT_OBJECT = "not_an_object"
 NO_TEXT = "no_text_field"
 TEXT_NOT_STRING = "text_not_a_string"
 EMPTY = "empty_text"
-UNREADABLE = "unreadable"  # the rest of a file, from the offset on: a truncated download, a broken disk
-REASONS = (TOO_LONG, NOT_JSON, NOT_OBJECT, NO_TEXT, TEXT_NOT_STRING, EMPTY, UNREADABLE)
+UNREADABLE = "unreadable"  # the rest of a file, from the offset on: a truncated download, a broken disk, a zip bomb
+NOT_HTML = "not_html"  # a page of a WARC that is no HTML and no text
+HTTP_STATUS = "http_status"  # an answer of a WARC other than 200
+NOT_DECODED = "not_decoded"  # a page in a content encoding that is broken or not known, or that grows too far
+REASONS = (
+    TOO_LONG,
+    NOT_JSON,
+    NOT_OBJECT,
+    NO_TEXT,
+    TEXT_NOT_STRING,
+    EMPTY,
+    UNREADABLE,
+    NOT_HTML,
+    HTTP_STATUS,
+    NOT_DECODED,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,7 @@ class Accepted:
     text: str
     url: str | None
     invalid_utf8: bool
+    mended: bool = False  # it was mojibake
 
 
 @dataclass(frozen=True)
@@ -50,43 +68,66 @@ def is_blank(line: Line) -> bool:
 
 
 def parse_record(line: Line, config: CorpusConfig) -> Accepted | Rejected:
-    """The verdict on one line."""
-    data = line.data.removeprefix(BYTE_ORDER_MARK) if line.offset == 0 else line.data
-    text, invalid = _decode(data, whole=line.length == len(line.data) and line.broken is None)
-
-    def reject(reason: str, detail: str) -> Rejected:
-        return Rejected(reason, normalise(detail)[:RAW_CHARACTERS], text[:RAW_CHARACTERS], invalid)
-
-    if line.broken is not None:
-        return reject(UNREADABLE, line.broken)
-    if line.length > config.max_record_bytes:
-        return reject(TOO_LONG, f"{line.length} bytes, more than {config.max_record_bytes}")
+    """The verdict on one line of JSON Lines."""
+    verdict = check_line(line, config)
+    if isinstance(verdict, Rejected):
+        return verdict
+    text, invalid = verdict
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
-        return reject(NOT_JSON, str(error))
+        return reject(NOT_JSON, str(error), text, invalid)
     if not isinstance(record, dict):
-        return reject(NOT_OBJECT, _json_type(record))
+        return reject(NOT_OBJECT, _json_type(record), text, invalid)
     if config.text_field not in record:
         names = ", ".join(list(record)[:10])
-        return reject(NO_TEXT, f"wanted {config.text_field}, found {names or 'no field'}")
+        return reject(NO_TEXT, f"wanted {config.text_field}, found {names or 'no field'}", text, invalid)
     value = record[config.text_field]
     if not isinstance(value, str):
-        return reject(TEXT_NOT_STRING, _json_type(value))
-    normalised = normalise(value)
-    if not normalised:
-        return reject(EMPTY, f"{len(value)} characters, none left after normalisation")
+        return reject(TEXT_NOT_STRING, _json_type(value), text, invalid)
     url = record.get(config.url_field)
-    return Accepted(normalised, normalise(url) if isinstance(url, str) else None, invalid)
+    return accept(value, url if isinstance(url, str) else None, text, invalid, config)
 
 
-def _decode(data: bytes, *, whole: bool) -> tuple[str, bool]:
+def check_line(line: Line, config: CorpusConfig) -> tuple[str, bool] | Rejected:
+    """The text of a line and whether bytes had to be replaced, unless it is broken or too long."""
+    data = line.data.removeprefix(BYTE_ORDER_MARK) if line.offset == 0 else line.data
+    text, invalid = decode(data, whole=line.length == len(line.data) and line.broken is None)
+    if line.broken is not None:
+        return reject(UNREADABLE, line.broken, text, invalid)
+    if line.length > config.max_record_bytes:
+        return reject(TOO_LONG, too_long(line.length, config), text, invalid)
+    return text, invalid
+
+
+def accept(value: str, url: str | None, raw: str, invalid: bool, config: CorpusConfig) -> Accepted | Rejected:
+    """A document of `value` mended and normalised, unless nothing is left; `raw` is the record it stood in."""
+    # Before normalisation, which takes out control characters: half of the mojibake of Latin-1 are those.
+    mended = mend(value) if config.rules.mojibake else value
+    normalised = normalise(mended)
+    if not normalised:
+        return reject(EMPTY, f"{len(value)} characters, none left after normalisation", raw, invalid)
+    return Accepted(normalised, normalise(url) if url is not None else None, invalid, mended != value)
+
+
+def reject(reason: str, detail: str, raw: str, invalid: bool) -> Rejected:
+    """A rejected record with the beginnings of its particulars and of itself."""
+    return Rejected(reason, normalise(detail)[:RAW_CHARACTERS], raw[:RAW_CHARACTERS], invalid)
+
+
+def too_long(length: int, config: CorpusConfig) -> str:
+    """The particulars of a record that is."""
+    return f"{length} bytes, more than {config.max_record_bytes}"
+
+
+def decode(data: bytes, *, whole: bool = True) -> tuple[str, bool]:
     """The text and whether bytes had to be replaced; a character cut in two at the end of a part is left out."""
-    decoder = codecs.getincrementaldecoder("utf-8")
     try:
-        return decoder("strict").decode(data, final=whole), False
+        if whole:
+            return data.decode("utf-8"), False
+        return _DECODER("strict").decode(data), False
     except UnicodeDecodeError:
-        return decoder("replace").decode(data, final=whole), True
+        return _DECODER("replace").decode(data, final=whole), True
 
 
 def _json_type(value: Any) -> str:

@@ -1,7 +1,5 @@
 """The whole job on a small crawl: nothing vanishes, and how the work was cut does not show."""
 
-import gc
-import gzip
 import json
 import logging
 from pathlib import Path
@@ -10,9 +8,9 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from core.detector import embedded_model_path
 from core.documents import document_id, uniform
 from core.errors import MGLMError
+from core.fasttext_model import embedded_model_path
 from core.manifest import MANIFEST_NAME, Manifest, read_manifest
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, REJECTED_TABLE, check_table
 from core.spark import SparkConfig, spark_session
@@ -77,7 +75,7 @@ def test_the_files_keep_their_contracts_and_are_in_the_manifest(built: tuple[Pat
         assert found.names == schema.names
         check_table(found, schema, folder, "mglm corpus build")
     listed = {entry.path: entry.rows for entry in manifest.files}
-    there = {path.relative_to(output).as_posix() for path in output.rglob("*.parquet")}
+    there = {path.relative_to(output).as_posix() for path in output.rglob("*/*.parquet")}
     assert set(listed) == there
     assert sum(rows or 0 for rows in listed.values()) == 121 + 4
     assert read_manifest(output, DOCUMENTS).content_hash() == manifest.content_hash()
@@ -156,40 +154,18 @@ def test_what_is_done_is_not_done_again(
     assert "already made" in caplog.text
 
 
-def test_a_run_killed_after_detection_continues_from_there_and_gzip_gives_the_same_documents(
-    built: tuple[Path, Manifest], crawl: bytes, spark: SparkConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_: object, **__: object) -> None:
-        raise InterruptedError
-
-    source, output = tmp_path / "crawl.jsonl.gz", tmp_path / "a run [1] of {*}, 100 %"
-    source.write_bytes(gzip.compress(crawl))
-    with monkeypatch.context() as patch:
-        patch.setattr(build_job, "write_documents", killed)
-        try:
-            build([str(source)], output, config=CorpusConfig(), spark=spark)
-        except InterruptedError:  # not pytest.raises, which would keep the stage and its lock alive
-            gc.collect()
-    assert not (output / MANIFEST_NAME).exists()
-    monkeypatch.setattr(build_job, "write_records", lambda *_, **__: pytest.fail("detected again"))
-    manifest = build([str(source)], output, config=CorpusConfig(), spark=spark)
-    assert documents_of(output) == [row | {"source": str(source)} for row in documents_of(built[0])]
-    assert (manifest.counts, manifest.facts) == (built[1].counts, built[1].facts)
-    assert sorted(path.name for path in output.iterdir()) == [".lock", "documents", "manifest.json", "rejected"]
-
-
 def test_input_without_any_document_says_why(spark: SparkConfig, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"body": "x"}\n{"body": "y"}\n[]\n')
     with pytest.raises(MGLMError, match="none of the 3 records .* no_text_field in 2 .*text_field"):
         build([str(path)], tmp_path / "out", config=CorpusConfig(), spark=spark)
     path.write_text("\n  \n")
-    with pytest.raises(MGLMError, match="blank lines alone"):
+    with pytest.raises(MGLMError, match="found no record"):
         build([str(path)], tmp_path / "other", config=CorpusConfig(), spark=spark)
 
 
 def test_an_input_that_only_the_driver_can_see_is_one_line(spark: SparkConfig, tmp_path: Path) -> None:
-    split = Split(str(tmp_path / "elsewhere.jsonl"), 0, 10, None)
-    with spark_session("test", spark) as session, pytest.raises(MGLMError, match="on every machine") as error:
-        build_job.write_records(session, [split], CorpusConfig(), embedded_model_path(), tmp_path / "out", tasks=1)
+    split, lid = Split(str(tmp_path / "elsewhere.jsonl"), 0, 10, None), embedded_model_path()
+    with spark_session("test", spark) as session, pytest.raises(MGLMError, match="every machine can read") as error:
+        build_job.read_parts(session, [[split]], build_job.Reading(tmp_path, CorpusConfig(), lid), tasks=1)
     assert "elsewhere.jsonl" in str(error.value)

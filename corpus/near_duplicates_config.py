@@ -1,0 +1,15 @@
+"""The [corpus.near_duplicates] table. Light: the libraries of MinHash load when it is used."""
+
+from pydantic import Field
+
+from core.config import Section
+
+
+class NearDuplicatesConfig(Section):
+    """As FineWeb has it (Penedo et al. 2024): a pair of similarity 0.8 is found with probability 0.92, of 0.72 with one
+    half, of 0.5 with 0.05."""
+
+    enabled: bool = False
+    words: int = Field(default=5, ge=1)  # of a run
+    bands: int = Field(default=14, ge=1)  # more find more
+    rows: int = Field(default=8, ge=1)  # values of a band: more find less
