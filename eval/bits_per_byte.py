@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import MGLMError
+from core.heldout import heldout_languages, heldout_texts
 from core.log import get_logger
 from core.manifest import MADE_BY, open_stage, read_manifest, write_atomically
 from core.progress import progress
 from core.schemas import DOCUMENTS
 from eval.config import EvalConfig
-from eval.heldout import heldout_languages, heldout_texts
 from model.convert import HF
 
 BITS_PER_BYTE = "bits_per_byte/1"

@@ -1,4 +1,4 @@
-"""`mglm eval …`: prepare, predict, score, bits-per-byte, report."""
+"""`mglm eval …`: tasks, prepare, predict, score, sweep, bits-per-byte, report, rating."""
 
 import json
 from pathlib import Path
@@ -16,16 +16,35 @@ app = typer.Typer(
 ModelOption = Annotated[Path, typer.Option("--model", help="Hugging Face directory of `mglm model convert --to hf`.")]
 
 
+ExamplesOption = Annotated[Path, typer.Option("--examples", help="Directory of `mglm eval prepare`.")]
+
+
+@app.command("tasks")
+def tasks_command() -> None:
+    """List the tasks, with the files that each is made from."""
+    from eval.tasks import tasks
+
+    for task in tasks().values():
+        print(f"{task.name}  {task.title}")
+        for source in task.sources:
+            name = f"{source.split} {source.part}".rstrip()
+            print(f"    {name}: {' or '.join(source.files)}{''.join(f' with {beside}' for beside in source.beside)}")
+
+
 @app.command("prepare")
 def prepare_command(
-    task: Annotated[str, typer.Option("--task", help="What to make examples of: summaries.")],
-    inputs: Annotated[list[Path], typer.Option("--input", help="JSONL file of records; repeatable.")],
+    task: Annotated[
+        str, typer.Option("--task", help="A name of `mglm eval tasks`, or a TOML file that declares a task.")
+    ],
+    inputs: Annotated[
+        list[Path], typer.Option("--input", help="Folder with the published files, or a file; repeatable.")
+    ],
     output: OutputOption,
     config: ConfigOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make prompted examples of a task, training and held-out ones."""
+    """Make prompted examples of a task, to train on, to tune on and held-out ones."""
     from core.config import RunConfig
     from eval.config import EvalConfig
     from eval.prepare import prepare
@@ -37,9 +56,10 @@ def prepare_command(
 @app.command("predict")
 def predict_command(
     model: ModelOption,
-    examples: Annotated[Path, typer.Option("--examples", help="Directory of `mglm eval prepare`.")],
+    examples: ExamplesOption,
     output: OutputOption,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Examples, spread over language pairs.")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which examples: heldout or dev.")] = "heldout",
     config: ConfigOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -50,12 +70,12 @@ def predict_command(
     from eval.predict import predict
 
     section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
-    predict(model, examples, output, section, limit=limit, overwrite=overwrite)
+    predict(model, examples, output, section, limit=limit, split=split, overwrite=overwrite)
 
 
 @app.command("score")
 def score_command(
-    task: Annotated[str, typer.Option("--task", help="rouge (mean F, 0 to 1) or squad (percent).")] = "rouge",
+    task: Annotated[str, typer.Option("--task", help="rouge (mean F, 0 to 1), squad or mlqa (percent).")] = "rouge",
     language: Annotated[str | None, typer.Option("--language", help="Language of the texts, e.g. zh.")] = None,
     references: Annotated[
         Path | None, typer.Option("--references", help="JSONL with id and text, one text per line, or SQuAD JSON.")
@@ -67,6 +87,13 @@ def score_command(
     output: Annotated[
         Path | None, typer.Option("--output", help="Directory to make, for a directory's scores.")
     ] = None,
+    scorer: Annotated[
+        str, typer.Option("--scorer", help="Of files: standard, or authors, the paper's way.")
+    ] = "standard",
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option("--tokenizer", help="SentencePiece model or tokenizer directory, for the authors' ROUGE."),
+    ] = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -76,18 +103,18 @@ def score_command(
     from eval.config import EvalConfig
     from eval.score import score_directory, score_files
 
-    RunConfig(config, overrides or ()).section("eval", EvalConfig)  # no field decides a score; a mistake is one still
+    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
     if predictions is None:
         raise MGLMError("--predictions", found="nothing", expected="a file (with --references) or a directory")
     if references is not None:
         if output is not None:
             raise MGLMError("--output", found="--references too", expected="files, whose score goes to stdout")
-        print(json.dumps(score_files(task, language, references, predictions)))
+        print(json.dumps(score_files(task, language, references, predictions, scorer, tokenizer)))
         return
     if output is None:
         expected = "--references FILE to score a file, or --output DIR to score a directory of mglm eval predict"
         raise MGLMError(f"--predictions {predictions}", found="it alone", expected=expected)
-    score_directory(predictions, output, overwrite=overwrite)
+    score_directory(predictions, output, tokenizer=tokenizer, resamples=section.resamples, overwrite=overwrite)
 
 
 @app.command("bits-per-byte")
@@ -108,23 +135,114 @@ def bits_per_byte_command(
     measure(model, documents, output, section, overwrite=overwrite)
 
 
+@app.command("sweep")
+def sweep_command(
+    model: ModelOption,
+    examples: ExamplesOption,
+    output: OutputOption,
+    beams: Annotated[str, typer.Option("--beams", help="Numbers with commas, e.g. 1,4,5.")] = "",
+    length_penalties: Annotated[str, typer.Option("--length-penalties", help="E.g. 0,0.7,1.")] = "",
+    temperatures: Annotated[str, typer.Option("--temperatures", help="E.g. 0,0.7; 0 samples nothing.")] = "",
+    split: Annotated[str, typer.Option("--split", help="dev (held-out figures stay honest) or heldout.")] = "dev",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Examples, spread over language pairs.")] = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Predict and score at every combination of decoding settings; the rows as JSON, best first."""
+    from core.config import RunConfig
+    from eval.config import EvalConfig
+    from eval.sweep import numbers, sweep
+
+    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
+    rows = sweep(
+        model, examples, output, section,
+        beams=[int(value) for value in numbers("--beams", beams, least=1, whole=True)],
+        length_penalties=numbers("--length-penalties", length_penalties),
+        temperatures=numbers("--temperatures", temperatures, least=0),
+        split=split, limit=limit, overwrite=overwrite,
+    )  # fmt: skip
+    print(json.dumps(rows, indent=1))
+
+
+@app.command("rating")
+def rating_command(
+    predictions: Annotated[
+        list[Path] | None, typer.Option("--predictions", help="Directory of `mglm eval predict`; give two.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Directory to make for the sheet and its key.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Examples to rate.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order and of what is drawn.")] = 0,
+    sheet: Annotated[Path | None, typer.Option("--sheet", help="A filled sheet, to be counted.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="The key of the filled sheet.")] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Make a blinded sheet for people to compare two systems by; or count a filled one, as JSON."""
+    from eval.rating import make_sheet, tally
+
+    if sheet is not None and key is not None and not predictions:
+        print(json.dumps(tally(sheet, key), ensure_ascii=False))
+        return
+    if sheet is not None or key is not None or output is None or len(predictions or ()) != 2:
+        expected = "--predictions twice and --output, to make a sheet; or --sheet and --key, to count one"
+        raise MGLMError("mglm eval rating", found="neither of its two forms", expected=expected)
+    assert predictions is not None
+    make_sheet(predictions[0], predictions[1], output, count=count, seed=seed, overwrite=overwrite)
+
+
 @app.command("report")
 def report_command(
-    scores: Annotated[Path, typer.Option("--scores", help="Directory of `mglm eval score`.")],
+    scores: Annotated[list[Path], typer.Option("--scores", help="Directory of `mglm eval score`; repeatable.")],
+    names: Annotated[
+        list[str] | None, typer.Option("--name", help="What a system is called, in the order of --scores.")
+    ] = None,
     bits_per_byte: Annotated[
         Path | None, typer.Option("--bits-per-byte", help="Directory of `mglm eval bits-per-byte`.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Markdown file; stdout without it.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File: .html for a page, else Markdown; stdout without it.")
+    ] = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
 ) -> None:
-    """Show scores and bits per byte as Markdown tables."""
+    """Show scores beside the paper's, systems beside one another, and bits per byte."""
+    from core.config import RunConfig
     from core.manifest import write_atomically
+    from eval.config import EvalConfig
     from eval.report import report
 
-    text = report(scores, bits_per_byte)
-    if output is None:
-        print(text, end="")
-        return
-    if output.is_dir() or not output.parent.is_dir():
+    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
         found = "a directory" if output.is_dir() else f"no directory {output.parent}"
         raise MGLMError(f"--output {output}", found=found, expected="a file to write", action="name a file")
-    write_atomically(output, text)
+    html = output is not None and output.suffix == ".html"
+    text = report(scores, bits_per_byte, names=names or (), html=html, resamples=section.resamples)
+    if output is None:
+        print(text, end="")
+    else:
+        write_atomically(output, text)
+
+
+@app.command("contamination")
+def contamination_command(
+    documents: Annotated[Path, typer.Option("--documents", help="Directory of `mglm corpus build`.")],
+    examples: Annotated[list[Path], typer.Option("--examples", help="Directory of `mglm eval prepare`; repeatable.")],
+    output: OutputOption,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Count what of held-out examples stands in the documents that a model is trained on (a Spark job)."""
+    from core.config import RunConfig
+    from core.spark import SparkConfig
+    from eval.config import EvalConfig
+    from eval.contamination import contamination, table
+
+    run = RunConfig(config, overrides or ())
+    manifest = contamination(
+        documents, examples, output, run.section("eval", EvalConfig), run.section("spark", SparkConfig),
+        overwrite=overwrite,
+    )  # fmt: skip
+    print(table(manifest.facts["sets"]))

@@ -7,24 +7,38 @@ the first is written and a half-recorded one is done anew, so a resumed run writ
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from core.documents import document_id, uniform
 from core.errors import MGLMError
-from core.examples import EXAMPLES, Example, Segment, read_examples
+from core.examples import EXAMPLES, Example, read_examples
 from core.log import get_logger
 from core.manifest import Manifest, Stage, open_stage, read_manifest
 from core.progress import progress
+from eval.answers import postprocessed
 from eval.config import EvalConfig
 from eval.predictions import FILE_NAME, PREDICTIONS, Prediction
 from model.convert import HF
 
 WORK_FILE = "written.jsonl"
 
-Writer = Callable[[Sequence[Sequence[Segment]]], list[str]]  # the sources of a batch → what the model writes for each
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote; of a source read in `windows`, the answer from the window of highest `score`."""
+
+    text: str
+    score: float | None = None
+    windows: int = 1
+    window: int = 0
+
+
+Writer = Callable[[Sequence[Example]], list[Written]]  # a batch of examples → the answer to each
 
 _log = get_logger("eval")
 
@@ -36,42 +50,56 @@ def predict(
     config: EvalConfig,
     *,
     limit: int | None = None,
+    split: str = "heldout",
     overwrite: bool = False,
 ) -> Manifest:
-    """Writes predictions for the held-out examples, at most `limit` of them spread over the language pairs.
+    """Writes predictions for the held-out examples, or those of another `split`; at most `limit` of them, spread over
+    the language pairs.
 
     Raises:
         MGLMError: no model or no examples there, lengths the model has no positions for, or nothing held out.
     """
-    inputs = {
-        "model": read_manifest(model, HF).content_hash(),
-        "examples": read_manifest(examples, EXAMPLES).content_hash(),
-    }
-    _check_lengths(model, config)
-    chosen = select(read_examples(examples / "heldout.jsonl"), config.max_examples_per_pair, limit)
+    made = read_manifest(examples, EXAMPLES)
+    inputs = {"model": read_manifest(model, HF).content_hash(), "examples": made.content_hash()}
+    task: dict[str, Any] = made.facts.get("task", {})
+    decoding = config.decoding(task.get("decoding"))
+    check_lengths(model, decoding)
+    path = examples / f"{split}.jsonl"
+    if not path.exists():
+        found, action = f"no {path.name}", "name another --split, or prepare a task that has one"
+        raise MGLMError(f"{examples}", found=found, expected="examples of this split", action=action)
+    chosen = select(read_examples(path), config.max_examples_per_pair, limit)
     if not chosen:
         raise MGLMError(
             f"{examples}",
-            found="no held-out example",
+            found=f"no {split.replace('heldout', 'held-out')} example",
             expected="at least one",
             action="prepare more records, or with a larger eval.heldout_share",
         )
-    settings = config.decoding() | {"max_examples_per_pair": config.max_examples_per_pair, "limit": limit}
+    settings = decoding | {"max_examples_per_pair": config.max_examples_per_pair, "limit": limit}
+    if split != "heldout":
+        settings["split"] = split
     stage = open_stage(output, schema=PREDICTIONS, config=settings, inputs=inputs, overwrite=overwrite)
     if stage.manifest is not None:
         _log.info("already made: %s", output)
         return stage.manifest
     from eval.writer import load_writer
 
-    manifest = write_predictions(stage, chosen, load_writer(model, config), config.batch_size)
+    write = load_writer(model, decoding, config.batch_size)
+    manifest = write_predictions(stage, chosen, write, config.batch_size, task=task, decoding=decoding)
     _log.info("wrote %d predictions in %.1f s: %s", len(chosen), manifest.made["wall_s"], output)
     return manifest
 
 
-def _check_lengths(model: Path, config: EvalConfig) -> None:
+def check_lengths(model: Path, decoding: Mapping[str, Any]) -> None:
+    """Raises MGLMError for a source or an answer longer than the model has positions for, or a minimum no answer can
+    reach."""
     positions = int(json.loads((model / "config.json").read_text("utf-8"))["max_position_embeddings"])
     # A span begins with a token of its own, [sop].
-    wanted = {"max_source_tokens": config.max_source_tokens or 0, "max_new_tokens": config.max_new_tokens + 1}
+    wanted = {
+        "max_source_tokens": decoding["max_source_tokens"] or 0,
+        "max_new_tokens": decoding["max_new_tokens"] + 1,
+    }
     for name, tokens in wanted.items():
         if tokens > positions:
             raise MGLMError(
@@ -80,6 +108,9 @@ def _check_lengths(model: Path, config: EvalConfig) -> None:
                 expected=f"at most the {positions} of the model {model}",
                 action=f"lower it, e.g. --set eval.{name}={positions // 2}",
             )
+    if decoding["min_new_tokens"] > decoding["max_new_tokens"]:
+        found = f"{decoding['min_new_tokens']}, more than eval.max_new_tokens {decoding['max_new_tokens']}"
+        raise MGLMError("eval.min_new_tokens", found=found, expected="at most as many", action="lower it")
 
 
 def select(examples: Iterable[Example], per_pair: int | None, limit: int | None) -> list[Example]:
@@ -100,24 +131,34 @@ def select(examples: Iterable[Example], per_pair: int | None, limit: int | None)
     return [example for _, _, _, example in sorted(ranked[:limit], key=lambda item: item[2])]
 
 
-def write_predictions(stage: Stage, examples: Sequence[Example], write: Writer, batch_size: int) -> Manifest:
+def write_predictions(
+    stage: Stage,
+    examples: Sequence[Example],
+    write: Writer,
+    batch_size: int,
+    *,
+    task: Mapping[str, Any] | None = None,
+    decoding: Mapping[str, Any] | None = None,
+) -> Manifest:
     """Lets `write` do the batches that the work file lacks, then finishes the stage."""
     work_file = stage.work / WORK_FILE
     written = _written(work_file)
+    steps: Sequence[str] = (task or {}).get("postprocess", ())
+    settings = dict(decoding or {})
     # Sources of like length together: a batch takes the time of its longest.
     ordered = sorted(examples, key=lambda example: (sum(len(part.value) for part in example.source), example.id))
     with work_file.open("a", encoding="utf-8") as file, progress("predicting", len(examples)) as bar:
         for start in range(0, len(ordered), batch_size):
             batch = ordered[start : start + batch_size]
             if any(example.id not in written for example in batch):
-                for example, text in zip(batch, write([example.source for example in batch]), strict=True):
-                    written[example.id] = _prediction(example, text)
+                for example, answer in zip(batch, write(batch), strict=True):
+                    written[example.id] = _prediction(example, answer, steps, settings)
                     file.write(written[example.id].model_dump_json() + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             bar.advance(len(batch))
     with (stage.output / FILE_NAME).open("w", encoding="utf-8") as final:
-        final.writelines(written[example.id].model_dump_json() + "\n" for example in examples)
+        final.writelines(written[example.id].model_dump_json(exclude_defaults=True) + "\n" for example in examples)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for example in examples:
         counts[example.lang][example.target_lang] += 1
@@ -125,13 +166,29 @@ def write_predictions(stage: Stage, examples: Sequence[Example], write: Writer, 
     return stage.finish(
         rows={FILE_NAME: len(examples)},
         counts={lang: dict(sorted(targets.items())) for lang, targets in sorted(counts.items())},
-        facts={"predictions": len(examples), "empty": empty},
+        facts={
+            "predictions": len(examples),
+            "empty": empty,
+            "in_windows": sum(written[example.id].windows > 1 for example in examples),
+            "task": dict(task or {}),
+        },
     )
 
 
-def _prediction(example: Example, text: str) -> Prediction:
+def _prediction(example: Example, answer: Written, steps: Sequence[str], decoding: dict[str, Any]) -> Prediction:
     return Prediction(
-        id=example.id, lang=example.lang, target_lang=example.target_lang, reference=example.target, prediction=text
+        id=example.id,
+        lang=example.lang,
+        target_lang=example.target_lang,
+        reference=example.target,
+        prediction=postprocessed(answer.text, steps),
+        references=example.references,
+        source="\n".join(segment.value for segment in example.source if segment.kind == "text"),
+        score=answer.score,
+        windows=answer.windows,
+        window=answer.window,
+        task=example.task,
+        decoding=decoding,
     )
 
 

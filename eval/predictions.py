@@ -1,7 +1,11 @@
-"""predictions/1: one JSON line for each example, what the model wrote beside what it should have written."""
+"""predictions/1: one JSON line for each example, what the model wrote beside what it should have written, and how.
+
+A file can be read by itself: every line holds the source's text and the decoding settings, too.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,7 +18,12 @@ FILE_NAME = "predictions.jsonl"
 
 
 class Prediction(BaseModel):
-    """`lang` is the source's language, `target_lang` that of reference and prediction."""
+    """`lang` is the source's language, `target_lang` that of reference and prediction.
+
+    `references` are all right answers where `reference` is not the only one. A long source was read in `windows`; the
+    answer comes from number `window` (from 0) and had the highest `score`, a log-probability. `source` is the text
+    without its prompt.
+    """
 
     model_config = ConfigDict(extra="forbid")
     id: str
@@ -22,6 +31,17 @@ class Prediction(BaseModel):
     target_lang: str
     reference: str
     prediction: str
+    references: list[str] = []
+    source: str = ""
+    score: float | None = None
+    windows: int = 1
+    window: int = 0
+    task: str = ""
+    decoding: dict[str, Any] = {}
+
+    def accepted(self) -> list[str]:
+        """Every right answer."""
+        return self.references or [self.reference]
 
 
 def read_predictions(directory: Path) -> list[Prediction]:

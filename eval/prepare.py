@@ -1,23 +1,28 @@
-"""Makes examples/1: train.jsonl and heldout.jsonl of a task, and rejected.jsonl with what could not be used, and why.
+"""Makes examples/1: train.jsonl, dev.jsonl and heldout.jsonl of a task, and rejected.jsonl with what could not be used.
 
-Nothing vanishes: records in = records with examples + records without a summary + rejected records, in the manifest.
+Nothing vanishes: records in = records with examples + without a summary + left out + rejected, in the manifest. The
+task itself (how it is decoded and scored) stands in the manifest's facts, for prediction and scoring.
 """
 
 import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from core.errors import MGLMError
 from core.examples import EXAMPLES
 from core.log import get_logger
-from core.manifest import Manifest, inputs_of_files, open_stage
+from core.manifest import Manifest, Stage, hash_of, inputs_of_files, open_stage
 from eval.config import EvalConfig
-from eval.summaries import Outcome, Rejected, Unsummarised, read_summaries
-
-TASKS: dict[str, Callable[[list[Path], float], Iterator[Outcome]]] = {"summaries": read_summaries}
+from eval.records import LeftOut, Outcome, Rejected, Unsummarised
+from eval.sources import check_inputs
+from eval.summaries import NAME as SUMMARIES
+from eval.summaries import read_summaries
+from eval.task_examples import check_weights, find_sources, task_outcomes
+from eval.tasks import Task, find_task
+from eval.translation import load_translator
 
 _log = get_logger("eval")
 
@@ -26,34 +31,55 @@ def prepare(task: str, inputs: list[Path], output: Path, config: EvalConfig, *, 
     """Reads records, writes examples, returns the manifest: counts per language, facts about the rest.
 
     Raises:
-        MGLMError: an unknown task, a missing or empty input, or no usable record at all.
+        MGLMError: an unknown task, a missing or empty input, a file of another form, or no usable record at all.
     """
-    if task not in TASKS:
-        raise MGLMError("--task", found=task, expected=f"one of {', '.join(TASKS)}")
-    for path in inputs:
-        if not path.is_file():
-            found = "a directory" if path.is_dir() else "no such file"
-            raise MGLMError(f"input {path}", found=found, expected="a JSONL file", action="check --input")
-        if path.stat().st_size == 0:
-            raise MGLMError(f"input {path}", found="an empty file", expected="JSONL records", action="check --input")
-    stage = open_stage(
-        output,
-        schema=EXAMPLES,
-        config={"task": task, "heldout_share": config.heldout_share},
-        inputs=inputs_of_files(inputs),
-        overwrite=overwrite,
-    )
+    declared = find_task(task)
+    check_weights(declared, config.weights)
+    check_inputs(inputs)
+    settings = {"task": declared.name, "heldout_share": config.heldout_share}
+    if declared.name == SUMMARIES:
+        for path in inputs:
+            if path.is_dir():
+                raise MGLMError(f"input {path}", found="a directory", expected="a JSONL file", action="check --input")
+        used = inputs
+        outcomes: Iterator[Outcome] = read_summaries(inputs, config.heldout_share)
+    else:
+        translator = load_translator(config.translator) if config.translator else None
+        found = find_sources(declared, inputs, translate=translator is not None)
+        for source, files in found:
+            if not files:
+                _log.info("no %s: none of %s", f"{source.split} {source.part}".strip(), ", ".join(source.files))
+        used = sorted({path for _, files in found for file in files for path in (file.path, *file.beside)})
+        settings |= {"declaration": hash_of(declared.model_dump()), "weights": config.weights}
+        settings |= {"translator": config.translator}
+        outcomes = task_outcomes(
+            declared, found, inputs,
+            heldout_share=config.heldout_share, weights=config.weights, translator=translator,
+        )  # fmt: skip
+    stage = open_stage(output, schema=EXAMPLES, config=settings, inputs=inputs_of_files(used), overwrite=overwrite)
     if stage.manifest is not None:
         _log.info("already made: %s", output)
         return stage.manifest
+    try:
+        return _write(stage, declared, inputs, outcomes)
+    except MGLMError:
+        shutil.rmtree(output)  # there is nothing to continue
+        raise
+
+
+def _write(stage: Stage, task: Task, inputs: list[Path], outcomes: Iterator[Outcome]) -> Manifest:
+    output = stage.output
+    splits = ["train", "heldout"]
+    if task.name != SUMMARIES and any(source.split in ("dev", "by_hash") for source in task.sources):
+        splits.insert(1, "dev")
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     rows: Counter[str] = Counter()
-    tally: Counter[str] = Counter()
+    tally = Counter(records_without_summary=0, records_left_out=0)
     reasons: Counter[str] = Counter()
-    paths = {name: output / f"{name}.jsonl" for name in ("train", "heldout", "rejected")}
+    paths = {name: output / f"{name}.jsonl" for name in (*splits, "rejected")}
     files = {name: path.open("w", encoding="utf-8") for name, path in paths.items()}
     try:
-        for outcome in TASKS[task](inputs, config.heldout_share):
+        for outcome in outcomes:
             tally["records_in"] += 1
             if isinstance(outcome, Rejected):
                 files["rejected"].write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
@@ -61,35 +87,37 @@ def prepare(task: str, inputs: list[Path], output: Path, config: EvalConfig, *, 
                 reasons[outcome.reason] += 1
             elif isinstance(outcome, Unsummarised):
                 tally["records_without_summary"] += 1
+            elif isinstance(outcome, LeftOut):
+                tally["records_left_out"] += 1
             else:
                 tally["records_with_examples"] += 1
                 for example in outcome:
-                    files[example.split].write(example.model_dump_json() + "\n")
+                    files[example.split].write(example.model_dump_json(exclude_defaults=True) + "\n")
                     rows[f"{example.split}.jsonl"] += 1
                     counts[example.lang][example.split] += 1
     finally:
         for file in files.values():
             file.close()
-    rejected = rows["rejected.jsonl"]
-    assert tally["records_in"] == tally["records_with_examples"] + tally["records_without_summary"] + rejected
+    rejected = reasons.total()
+    assert tally["records_in"] == rejected + sum(tally[name] for name in tally if name != "records_in")
     if not tally["records_with_examples"]:
-        shutil.rmtree(output)  # there is nothing to continue
         raise MGLMError(
             f"input {', '.join(map(str, inputs))}",
             found=f"no usable record among {tally['records_in']}"
             + "".join(f", {times} times {reason}" for reason, times in reasons.most_common(3)),
-            expected="records with id, text and summary_en or summary_zh",
+            expected="records with id, text and summary_en or summary_zh" if task.name == SUMMARIES else "some",
             action="mend the input",
         )
     manifest = stage.finish(
         rows={path.name: rows[path.name] for path in paths.values()},
-        counts={lang: {name: counts[lang][name] for name in ("train", "heldout")} for lang in sorted(counts)},
-        facts={**tally, "records_without_summary": tally["records_without_summary"], "rejected": dict(reasons)},
+        counts={lang: {name: counts[lang][name] for name in splits} for lang in sorted(counts)},
+        facts={**tally, "rejected": dict(reasons), "task": task.public()},
     )
     if rejected:
         _log.warning("%d of %d records rejected, see %s", rejected, tally["records_in"], paths["rejected"])
     _log.info(
-        "prepared %d training and %d held-out examples in %d languages in %.1f s: %s",
-        rows["train.jsonl"], rows["heldout.jsonl"], len(counts), manifest.made["wall_s"], output,
+        "prepared %s of %s in %d languages in %.1f s: %s",
+        ", ".join(f"{rows[f'{name}.jsonl']} {name}" for name in splits), task.name, len(counts),
+        manifest.made["wall_s"], output,
     )  # fmt: skip
     return manifest

@@ -1,106 +1,144 @@
 """Scores: two files scored against one another, or a predictions/1 directory made into scores/1.
 
-scores.json holds ROUGE for each pair of source and target language, for each target language over all its examples,
-and overall. `macro` is the mean over pairs, in which a language of few examples weighs as much as English.
+scores.json holds the task's measures for each pair of source and target language, for each target language over all its
+examples, overall, and for the means that the task declares, with 95 % intervals by bootstrap. `macro` is the mean over
+pairs, in which a language of few examples weighs as much as English. `others` has the same for further scorers, such as
+the authors' own. examples.jsonl holds every example's scores, for tests of one system beside another.
 """
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.errors import MGLMError
-from core.languages import canonical_code, languages
+from core.languages import canonical_code
 from core.log import get_logger
-from core.manifest import open_stage, read_manifest, write_atomically
+from core.manifest import open_stage, read_manifest, sha256_file, write_atomically
+from eval.bootstrap import interval
 from eval.predictions import PREDICTIONS, Prediction, read_predictions
-from eval.texts import read_pairs
+from eval.scorers import AUTHORS, STANDARD, Scorer, known_language, scorer_of
+from eval.texts import check_ids, read_pairs
 
 SCORES = "scores/1"
 FILE_NAME = "scores.json"
-TASKS = ("rouge", "squad")
+EXAMPLES_FILE = "examples.jsonl"
 
 _log = get_logger("eval")
 
+Matrix = NDArray[np.float64]
 
-def score_files(task: str, language: str | None, references: Path, predictions: Path) -> dict[str, Any]:
-    """`{"exact_match", "f1"}` in percent for `squad`; `{"rouge1", "rouge2", "rougeL"}` between 0 and 1 for `rouge`.
+
+def score_files(
+    task: str,
+    language: str | None,
+    references: Path,
+    predictions: Path,
+    way: str = STANDARD,
+    tokenizer: Path | None = None,
+) -> dict[str, Any]:
+    """`{"f1", "exact_match"}` in percent for `squad` and `mlqa`; `{"rouge1", "rouge2", "rougeL"}` between 0 and 1 for
+    `rouge`; with counts of what a reader of the figures should know.
 
     Raises:
-        MGLMError: an unknown task, no known language for ROUGE, or files that do not match.
+        MGLMError: an unknown task or language, files that do not match, or references of another language.
     """
-    if task == "squad":
-        from eval import squad
+    from eval.language_check import check_references, languages_in
 
-        answers = squad.read_answers(references)
-        predicted = squad.read_predictions(predictions)
-        return {**squad.squad(answers, predicted), "questions": len(answers)}
+    scorer = scorer_of(task, way, tokenizer)
     if task == "rouge":
-        if language is None or canonical_code(language) not in languages():
-            found = language or "none"
-            expected = "the language of the texts, one of the 101, e.g. zh: it decides what a word is"
-            raise MGLMError("--language", found=found, expected=expected)
-        from eval.rouge import rouge
-
+        lang = known_language(language)
         wanted, given = read_pairs(references, predictions)
-        scores = rouge(wanted, given, language)
-        return {**scores.means, "examples": scores.examples, "tokenization": scores.tokenization}
-    raise MGLMError("--task", found=task, expected=f"one of {', '.join(TASKS)}")
+        accepted = [[text] for text in wanted]
+        passages, unit = wanted, "examples"
+    else:
+        from eval.qa_files import read_answers
+        from eval.qa_files import read_predictions as read_answers_given
+
+        if task == "mlqa":
+            from eval.mlqa import normaliser
+
+            normaliser(language or "")  # refuses a language that MLQA does not have
+        lang = known_language(language) if language is not None else ""
+        answers, by_id = read_answers(references), read_answers_given(predictions)
+        check_ids(answers.by_id, by_id, str(predictions))
+        accepted, given = list(answers.by_id.values()), [by_id[key] for key in answers.by_id]
+        passages, unit = answers.contexts, "questions"
+    counted: dict[str, Any] = {"empty_predictions": sum(not text.strip() for text in given)}
+    if counted["empty_predictions"]:
+        _log.warning("%d of %d predictions are empty", counted["empty_predictions"], len(given))
+    if lang:
+        counted["references_in_another_language"] = check_references(passages, lang, str(references)).other
+        if task == "rouge":
+            counted["predictions_in_another_language"] = languages_in(given, lang).other
+        for name in ("references", "predictions"):
+            if counted.get(f"{name}_in_another_language"):
+                _log.warning("%d %s are not in %s", counted[f"{name}_in_another_language"], name, lang)
+    scores = scorer.each(accepted, given, lang)
+    return {
+        **_means(scorer, scores), unit: len(given), "scorer": scorer.name, "tokenization": scorer.tokenization(lang),
+        **counted,
+    }  # fmt: skip
 
 
-def score_directory(predictions: Path, output: Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Scores a predictions/1 directory into scores/1 and returns what scores.json holds."""
+def score_directory(
+    predictions: Path,
+    output: Path,
+    *,
+    tokenizer: Path | None = None,
+    resamples: int = 1000,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Scores a predictions/1 directory into scores/1 and returns what scores.json holds.
+
+    `tokenizer` adds the authors' ROUGE; their way with answers is added where unidecode is installed.
+
+    Raises:
+        MGLMError: no predictions there, doubled ids, or a tokenizer that is none.
+    """
     manifest = read_manifest(predictions, PREDICTIONS)
     inputs = {"predictions": manifest.content_hash()}
     given = read_predictions(predictions)
-    stage = open_stage(output, schema=SCORES, config={"measure": "rouge"}, inputs=inputs, overwrite=overwrite)
+    task: dict[str, Any] = manifest.facts.get("task", {})
+    scorers = _scorers(task.get("scorer", "rouge"), tokenizer)
+    settings: dict[str, Any] = {"scorers": [scorer.name for scorer in scorers], "resamples": resamples}
+    if tokenizer is not None:
+        settings["tokenizer"] = sha256_file(tokenizer) if tokenizer.is_file() else str(tokenizer)
+    stage = open_stage(output, schema=SCORES, config=settings, inputs=inputs, overwrite=overwrite)
     if stage.done:
         _log.info("already made: %s", output)
         return read_scores(output)
-    scores = {"decoding": manifest.config, **score_predictions(given)}
+    matrices = [_matrix(scorer, given) for scorer in scorers]
+    scores = {"decoding": manifest.config, **_summary(given, task, scorers, matrices, resamples)}
+    with (output / EXAMPLES_FILE).open("w", encoding="utf-8") as file:
+        for index, item in enumerate(given):
+            row: dict[str, Any] = {"id": item.id, "lang": item.lang, "target_lang": item.target_lang}
+            for scorer, matrix in zip(scorers, matrices, strict=True):
+                row[scorer.name] = dict(zip(scorer.measures, matrix[index].tolist(), strict=True))
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
     write_atomically(output / FILE_NAME, json.dumps(scores, indent=1, ensure_ascii=False))
-    made = stage.finish(facts={"examples": scores["overall"]["examples"]}).made
     overall = scores["overall"]
+    made = stage.finish(rows={EXAMPLES_FILE: len(given)}, facts={"examples": overall["examples"]}).made
     _log.info(
-        "scored %d predictions in %d language pairs, ROUGE-1/2/L %.3f/%.3f/%.3f, in %.1f s: %s",
-        overall["examples"], len(scores["pairs"]), *(overall[name] for name in ("rouge1", "rouge2", "rougeL")),
-        made["wall_s"], output,
+        "scored %d predictions in %d language pairs, %s, in %.1f s: %s",
+        overall["examples"], len(scores["pairs"]),
+        ", ".join(f"{name} {overall[name]:.3f}" for name in scores["measures"]), made["wall_s"], output,
     )  # fmt: skip
+    if empty := sum(not item.prediction.strip() for item in given):
+        _log.warning("%d of %d predictions are empty and score 0", empty, len(given))
     return scores
 
 
-def score_predictions(predictions: list[Prediction]) -> dict[str, Any]:
-    """The content of scores.json: `pairs`, `targets` and `overall`, each with ROUGE and the number of examples."""
-    if not predictions:
-        raise MGLMError("predictions", found="none", expected="at least one", action="run mglm eval predict")
-    from eval.rouge import MEASURES, rouge
-
-    groups: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
-    for prediction in predictions:
-        groups[prediction.lang, prediction.target_lang].append(prediction)
-    pairs: list[dict[str, Any]] = []
-    for (lang, target_lang), group in sorted(groups.items()):
-        scores = rouge([item.reference for item in group], [item.prediction for item in group], target_lang)
-        pairs.append(
-            {
-                "lang": lang,
-                "target_lang": target_lang,
-                "examples": scores.examples,
-                **scores.means,
-                "tokenization": scores.tokenization,
-            }
-        )
-
-    def mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        examples = sum(row["examples"] for row in rows)
-        micro = {name: sum(row[name] * row["examples"] for row in rows) / examples for name in MEASURES}
-        return {"examples": examples, **micro, "macro": {n: sum(r[n] for r in rows) / len(rows) for n in MEASURES}}
-
-    targets = []
-    for target_lang in sorted({row["target_lang"] for row in pairs}):
-        rows = [row for row in pairs if row["target_lang"] == target_lang]
-        targets.append({"target_lang": target_lang, **mean(rows), "tokenization": rows[0]["tokenization"]})
-    return {"schema": SCORES, "pairs": pairs, "targets": targets, "overall": mean(pairs)}
+def score_predictions(
+    predictions: Sequence[Prediction], task: Mapping[str, Any] | None = None, resamples: int = 1000
+) -> dict[str, Any]:
+    """The content of scores.json by the task's standard scorer alone."""
+    scorer = scorer_of((task or {}).get("scorer", "rouge"))
+    return _summary(predictions, task or {}, [scorer], [_matrix(scorer, predictions)], resamples)
 
 
 def read_scores(directory: Path) -> dict[str, Any]:
@@ -108,3 +146,133 @@ def read_scores(directory: Path) -> dict[str, Any]:
     read_manifest(directory, SCORES)
     scores: dict[str, Any] = json.loads((directory / FILE_NAME).read_text("utf-8"))
     return scores
+
+
+def read_example_scores(directory: Path) -> list[dict[str, Any]]:
+    """Rows of examples.jsonl: id, languages and, by scorer's name, each measure."""
+    read_manifest(directory, SCORES)
+    path = directory / EXAMPLES_FILE
+    if not path.exists():
+        raise MGLMError(
+            f"{path}", found="no such file", expected="scores by example", action="run mglm eval score again"
+        )
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+
+
+def _scorers(name: str, tokenizer: Path | None) -> list[Scorer]:
+    scorers = [scorer_of(name)]
+    if name == "rouge" and tokenizer is not None:
+        scorers.append(scorer_of(name, AUTHORS, tokenizer))
+    if name in ("squad", "mlqa"):
+        try:
+            scorers.append(scorer_of(name, AUTHORS))
+        except MGLMError as error:
+            _log.info("%s", error)
+    return scorers
+
+
+def _matrix(scorer: Scorer, predictions: Sequence[Prediction]) -> Matrix:
+    """[examples, measures] in the order given, worked out language by language."""
+    if not predictions:
+        raise MGLMError("predictions", found="none", expected="at least one", action="run mglm eval predict")
+    matrix = np.zeros((len(predictions), len(scorer.measures)))
+    by_target: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(predictions):
+        by_target[item.target_lang].append(index)
+    for target_lang, indices in by_target.items():
+        group = [predictions[index] for index in indices]
+        accepted = [item.accepted() for item in group]
+        matrix[indices] = scorer.each(accepted, [item.prediction for item in group], target_lang)
+    return matrix
+
+
+def _summary(
+    predictions: Sequence[Prediction],
+    task: Mapping[str, Any],
+    scorers: Sequence[Scorer],
+    matrices: Sequence[Matrix],
+    resamples: int,
+) -> dict[str, Any]:
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, item in enumerate(predictions):
+        groups[item.lang, item.target_lang].append(index)
+    tables = [
+        _table(scorer, matrix, dict(sorted(groups.items())), task.get("averages", []), resamples)
+        for scorer, matrix in zip(scorers, matrices, strict=True)
+    ]
+    if task.get("kind", "summary") == "summary":
+        from eval.writing import writing
+
+        for row in tables[0]["pairs"]:
+            chosen = [predictions[index] for index in groups[row["lang"], row["target_lang"]]]
+            row["writing"] = writing(chosen, row["target_lang"])
+    return {"schema": SCORES, "task": dict(task), **tables[0], "others": tables[1:]}
+
+
+def _table(
+    scorer: Scorer,
+    matrix: Matrix,
+    groups: Mapping[tuple[str, str], list[int]],
+    averages: Sequence[Mapping[str, Any]],
+    resamples: int,
+) -> dict[str, Any]:
+    pairs = [
+        {
+            "lang": lang,
+            "target_lang": target_lang,
+            "examples": len(indices),
+            **_row(scorer, [matrix[indices]], resamples),
+            "tokenization": scorer.tokenization(canonical_code(target_lang)),
+        }
+        for (lang, target_lang), indices in groups.items()
+    ]
+
+    def over(chosen: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        parts = [matrix[groups[pair]] for pair in chosen]
+        macro = _row(scorer, parts, resamples)
+        micro = _row(scorer, [np.concatenate(parts)], resamples)
+        return {"examples": sum(map(len, parts)), **micro, "macro": macro}
+
+    targets = []
+    for target_lang in sorted({target for _, target in groups}):
+        named = over([pair for pair in groups if pair[1] == target_lang])
+        targets.append(
+            {"target_lang": target_lang, **named, "tokenization": scorer.tokenization(canonical_code(target_lang))}
+        )
+    declared = []
+    for average in averages:
+        chosen = [pair for pair in groups if _counts(average, *pair)]
+        if chosen:
+            row = _row(scorer, [matrix[groups[pair]] for pair in chosen], resamples)
+            declared.append({"name": average["name"], "pairs": len(chosen), **row})
+    return {
+        "scorer": scorer.name,
+        "measures": list(scorer.measures),
+        "scale": scorer.scale,
+        "pairs": pairs,
+        "targets": targets,
+        "overall": over(list(groups)),
+        "averages": declared,
+    }
+
+
+def _counts(average: Mapping[str, Any], lang: str, target_lang: str) -> bool:
+    """Whether a pair belongs to a declared mean."""
+    if average.get("same_language") and lang != target_lang:
+        return False
+    return lang not in average.get("without", []) and (not average.get("only") or lang in average["only"])
+
+
+def _row(scorer: Scorer, parts: Sequence[Matrix], resamples: int) -> dict[str, Any]:
+    """The measures' means over `parts`, each part weighing the same, and their intervals."""
+    each = [_means(scorer, part) for part in parts]
+    row: dict[str, Any] = {name: sum(one[name] for one in each) / len(each) for name in scorer.measures}
+    ends = interval(parts, resamples) * scorer.scale
+    row["interval"] = {name: ends[:, column].tolist() for column, name in enumerate(scorer.measures)}
+    return row
+
+
+def _means(scorer: Scorer, scores: Matrix) -> dict[str, float]:
+    from eval.rouge import sums
+
+    return {name: scorer.scale * total / len(scores) for name, total in zip(scorer.measures, sums(scores), strict=True)}

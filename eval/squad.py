@@ -1,97 +1,73 @@
 """SQuAD v1.1: exact match and F1 in percent, as its published scorer defines them (Rajpurkar et al., 2016).
 
 XQuAD and TyDiQA-GoldP are scored with it in every language, English articles and ASCII punctuation included: that is
-what published figures do, however ill it fits a language without spaces.
+what published figures do, however ill it fits a language without spaces. MLQA and the authors normalise otherwise
+(`eval.mlqa`, `eval.authors`); what follows is theirs too.
 """
 
-import json
 import re
 import string
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from core.errors import MGLMError
-from eval.texts import check_ids, check_unique, read_text
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.rouge import shared_items, sums
+from eval.texts import check_ids
+
+MEASURES = ("f1", "exact_match")
+
+Normaliser = Callable[[str], str]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def squad(answers: Mapping[str, Sequence[str]], predictions: Mapping[str, str]) -> dict[str, float]:
-    """`{"exact_match": …, "f1": …}`: for each question the best over its answers, then the mean over questions.
+def normalised(answer: str) -> str:
+    """Lower case without ASCII punctuation, English articles and surplus white space, in this order."""
+    return without_articles(answer.lower().translate(_NO_PUNCTUATION))
+
+
+def without_articles(text: str) -> str:
+    """Without English articles and surplus white space."""
+    words = text.split()
+    if "".join(words).isalnum():  # words end at spaces alone, so the slow search for boundaries can be spared
+        return " ".join([word for word in words if word not in ("a", "an", "the")])
+    return " ".join(_ARTICLES.sub(" ", text).split())
+
+
+def squad(
+    answers: Mapping[str, Sequence[str]], predictions: Mapping[str, str], normalise: Normaliser = normalised
+) -> dict[str, float]:
+    """`{"exact_match": …, "f1": …}` in percent: for each question the best over its answers, then the mean over
+    questions.
 
     Raises:
         MGLMError: the two do not hold the same ids.
     """
     check_ids(answers, predictions, "predictions")
-    exact = [max(float(normalised(predictions[key]) == normalised(gold)) for gold in answers[key]) for key in answers]
-    f1 = [max(token_f1(predictions[key], gold) for gold in answers[key]) for key in answers]
-    return {"exact_match": 100 * sum(exact) / len(exact), "f1": 100 * sum(f1) / len(f1)}
+    scores = squad_each(list(answers.values()), [predictions[key] for key in answers], normalise)
+    f1, exact = sums(scores)
+    return {"exact_match": 100.0 * exact / len(scores), "f1": 100.0 * f1 / len(scores)}
 
 
-def normalised(answer: str) -> str:
-    """Lower case without ASCII punctuation, English articles and surplus white space, in this order."""
-    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_NO_PUNCTUATION)).split())
+def squad_each(
+    answers: Sequence[Sequence[str]], predictions: Sequence[str], normalise: Normaliser = normalised
+) -> NDArray[np.float64]:
+    """[questions, 2]: F1 and exact match between 0 and 1, each the best over the question's answers."""
+    scores = []
+    for accepted, prediction in zip(answers, predictions, strict=True):
+        said = normalise(prediction)
+        wanted = [normalise(answer) for answer in accepted]
+        words = said.split()
+        scores.append((max([word_f1(words, one.split()) for one in wanted]), float(said in wanted)))
+    return np.array(scores).reshape(-1, len(MEASURES))
 
 
-def token_f1(prediction: str, gold: str) -> float:
+def word_f1(prediction: Sequence[str], answer: Sequence[str]) -> float:
     """Harmonic mean of precision and recall over the words of both as bags; 0 when they share none."""
-    predicted, wanted = normalised(prediction).split(), normalised(gold).split()
-    common = sum((Counter(predicted) & Counter(wanted)).values())
-    if common == 0:
+    shared = shared_items(answer, prediction)
+    if shared == 0:
         return 0.0
-    return 2 * common / (len(predicted) + len(wanted))
-
-
-def read_answers(path: Path) -> dict[str, list[str]]:
-    """Question id → its answers, from a SQuAD-style file (`data` → `paragraphs` → `qas`).
-
-    Raises:
-        MGLMError: not JSON, another structure, a question without answers, or a doubled id.
-    """
-    document = _read_json(path)
-    pairs: list[tuple[str, list[str]]] = []
-    try:
-        for article in document["data"]:
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    texts = [str(answer["text"]) for answer in question["answers"]]
-                    pairs.append((str(question["id"]), texts))
-    except (KeyError, TypeError) as error:
-        expected = "a SQuAD v1.1 file: data, paragraphs, qas with id and answers"
-        raise MGLMError(f"{path}", found=f"no {error}", expected=expected) from None
-    if not pairs:
-        raise MGLMError(f"{path}", found="no questions", expected="at least one")
-    for key, texts in pairs:
-        if not texts:
-            raise MGLMError(f"{path}, question {key}", found="no answers", expected="at least one, as in SQuAD v1.1")
-    check_unique((key for key, _ in pairs), str(path))
-    return dict(pairs)
-
-
-def read_predictions(path: Path) -> dict[str, str]:
-    """Question id → predicted text, from a JSON object.
-
-    Raises:
-        MGLMError: not JSON, not an object of strings, or a doubled id.
-    """
-    document = _read_json(path)
-    if not isinstance(document, dict):
-        raise MGLMError(f"{path}", found=type(document).__name__, expected="a JSON object {id: text}")
-    for key, text in document.items():
-        if not isinstance(text, str):
-            raise MGLMError(f"{path}, id {key}", found=json.dumps(text)[:60], expected="a text")
-    return document
-
-
-def _read_json(path: Path) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        check_unique((key for key, _ in pairs), str(path))
-        return dict(pairs)
-
-    try:
-        return json.loads(read_text(path), object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise MGLMError(f"{path}", found=str(error), expected="JSON") from None
+    precision, recall = shared / len(prediction), shared / len(answer)
+    return (2 * precision * recall) / (precision + recall)

@@ -10,7 +10,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,29 +20,11 @@ from core.errors import MGLMError
 from core.examples import Example
 from core.languages import canonical_code, languages
 from core.text import normalise
+from eval.records import RAW_CHARACTERS, Outcome, Rejected, Unsummarised
 from tokenizer.prompts import summary_source
 
 NAME = "summaries"
 TARGETS = ("en", "zh")  # the columns are summary_en and summary_zh
-_RAW_CHARACTERS = 500  # of a rejected record are kept
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A record that cannot be used: where it stood, why, and its beginning."""
-
-    source: str
-    line: int
-    reason: str
-    raw: str
-
-
-@dataclass(frozen=True)
-class Unsummarised:
-    """A sound record without a summary: a document for the corpus, nothing for this task."""
-
-
-Outcome = list[Example] | Rejected | Unsummarised
 
 
 def read_summaries(paths: list[Path], heldout_share: float) -> Iterator[Outcome]:
@@ -64,7 +45,7 @@ def read_summaries(paths: list[Path], heldout_share: float) -> Iterator[Outcome]
                         continue
                     outcome = _examples(text, heldout_share, seen)
                     if isinstance(outcome, str):
-                        yield Rejected(str(path), number, outcome, text[:_RAW_CHARACTERS].strip())
+                        yield Rejected(str(path), number, outcome, text[:RAW_CHARACTERS].strip())
                     else:
                         yield outcome
         except (OSError, EOFError, zlib.error) as error:

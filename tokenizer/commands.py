@@ -47,6 +47,27 @@ def import_(
 
 
 @app.command()
+def extend(
+    tokenizer: Annotated[Path, typer.Option("--tokenizer", help="Directory of the tokenizer to extend.")],
+    sample: Annotated[
+        Path, typer.Option("--sample", help="Directory made by `mglm balancing sample`: text of the new languages.")
+    ],
+    pieces: Annotated[int, typer.Option("--pieces", min=1, help="New pieces to append.")],
+    output: OutputOption,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Append pieces for new languages to a unigram vocabulary; the old ones keep their ids."""
+    from core.config import RunConfig
+    from tokenizer.config import TokenizerConfig
+    from tokenizer.extend import extend_tokenizer
+
+    section = RunConfig(config, set_ or []).section("tokenizer", TokenizerConfig)
+    extend_tokenizer(tokenizer, sample, output, pieces, section, overwrite=overwrite)
+
+
+@app.command()
 def report(
     tokenizer: Annotated[Path, typer.Option("--tokenizer", help="Directory of `mglm tokenizer train` or `import`.")],
     documents: Annotated[Path, typer.Option("--documents", help="Directory made by `mglm corpus build`.")],

@@ -12,8 +12,8 @@ multiple of 128 so that checkpoints reshard over any tensor-parallel size.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,8 @@ class Tokenizer:
         (directory / MODEL_NAME).write_bytes(self._model)
         config = json.dumps(hugging_face_config(), indent=1, ensure_ascii=False)
         (directory / CONFIG_NAME).write_text(config + "\n", encoding="utf-8")
-        shutil.copyfile(Path(__file__).parent / "hf" / CLASS_FILE_NAME, directory / CLASS_FILE_NAME)
+        source = resources.files("tokenizer").joinpath("hf", CLASS_FILE_NAME)  # a worker may have us as a zip
+        (directory / CLASS_FILE_NAME).write_bytes(source.read_bytes())
 
     def command_id(self, name: str) -> int:
         """The id of a command, e.g. `[sMASK]`.
@@ -154,6 +155,19 @@ class Tokenizer:
             return chr(value) if value < 0x80 else ""
         piece: str = self._processor.id_to_piece(index)
         return piece.replace(_SPACE_MARK, " ")
+
+    def raw_piece(self, index: int) -> tuple[str, float]:
+        """A piece as SentencePiece writes it, spaces as U+2581, and its score."""
+        return str(self._processor.id_to_piece(index)), float(self._processor.get_score(index))
+
+    def is_learnt(self, index: int) -> bool:
+        """Whether a piece came out of the learning: no byte, no symbol given beforehand, no <unk>."""
+        kinds = (self._processor.is_byte, self._processor.is_unknown, self._processor.is_control)
+        return index < self.pieces and not any(is_of(index) for is_of in kinds)
+
+    def extends(self, other: "Tokenizer") -> bool:
+        """Whether this is `other` with pieces appended, as `mglm tokenizer extend` makes it: old ids are the same."""
+        return self._model.startswith(other._model) and self.pieces > other.pieces
 
     def piece_byte(self, index: int) -> int:
         """The byte that a byte piece stands for; −1 for all others."""

@@ -1,15 +1,25 @@
-"""Prompts as data: what is said around a text so that the model summarises, titles or answers.
+"""Prompts as data: what is said around a text so that the model summarises, titles, answers or chooses.
 
 `{mask}` is where the model writes, other names in braces are texts from outside. Summaries and titles follow the paper
 (§3.3.2; sentences and longer take [sMASK] as in the authors' code, titles [MASK]), questions §3.3.1: in English words
-for every language.
+for every language. `native_summary` and `native_question` say the same in the language of the answer, so that a model
+tuned with one prompt can be asked with another (§3.4); `named_summary` is the paper's "English Summary:" for every
+language. `nli` and `paraphrase` are the authors' for XNLI and PAWS-X,
+letter by letter; what may stand at the mask is the task's to say.
 """
 
 import string
+from collections.abc import Mapping
 from typing import get_args
 
 from core.errors import MGLMError
 from core.examples import MaskName, Segment
+from core.languages import languages
+
+# Languages that data sets have beside the 101.
+_NAMES = {code: language.name for code, language in languages().items()} | {
+    "om": "Oromo", "pcm": "Nigerian Pidgin", "rn": "Kirundi", "ti": "Tigrinya",
+}  # fmt: skip
 
 # Prompt → language of the answer ("" for any) → template.
 PROMPTS: dict[str, dict[str, str]] = {
@@ -21,16 +31,66 @@ PROMPTS: dict[str, dict[str, str]] = {
         "es": "{text}. Resumen en español: {mask}",
         "ru": "{text}. Краткое содержание на русском: {mask}",
     },
-    "tldr": {"en": "{text} TL;DR: {mask}"},
+    "native_summary": {
+        "ar": "{text}. الملخص بالعربية: {mask}",
+        "bn": "{text}. বাংলা সারাংশ: {mask}",
+        "de": "{text}. Deutsche Zusammenfassung: {mask}",
+        "el": "{text}. Περίληψη στα ελληνικά: {mask}",
+        "en": "{text}. English Summary: {mask}",
+        "es": "{text}. Resumen en español: {mask}",
+        "fr": "{text}. Résumé en français : {mask}",
+        "gu": "{text}. ગુજરાતી સારાંશ: {mask}",
+        "hi": "{text}. हिन्दी सारांश: {mask}",
+        "ja": "{text}. 日本語の要約: {mask}",
+        "kn": "{text}. ಕನ್ನಡ ಸಾರಾಂಶ: {mask}",
+        "ml": "{text}. മലയാളം സംഗ്രഹം: {mask}",
+        "mr": "{text}. मराठी सारांश: {mask}",
+        "ru": "{text}. Краткое содержание на русском: {mask}",
+        "ta": "{text}. தமிழ்ச் சுருக்கம்: {mask}",
+        "te": "{text}. తెలుగు సారాంశం: {mask}",
+        "th": "{text}. บทสรุปภาษาไทย: {mask}",
+        "tr": "{text}. Türkçe özet: {mask}",
+        "vi": "{text}. Tóm tắt tiếng Việt: {mask}",
+        "zh": "{text}. 中文摘要: {mask}",
+    },
+    "named_summary": {code: f"{{text}}. {name} Summary: {{mask}}" for code, name in _NAMES.items()},
+    "tldr": {"": "{text} TL;DR: {mask}"},
     "title": {
+        "de": "Deutscher Titel: {mask} Text: {text}",
         "en": "English Title: {mask} Text: {text}",
+        "es": "Título en español: {mask} Texto: {text}",
+        "fr": "Titre français : {mask} Texte : {text}",
         "zh": "中文标题: {mask} 原文: {text}",
     },
     "question": {"": "{context} Question: {question} Answer: {mask}"},
+    "native_question": {
+        "ar": "{context} سؤال: {question} إجابة: {mask}",
+        "de": "{context} Frage: {question} Antwort: {mask}",
+        "en": "{context} Question: {question} Answer: {mask}",
+        "es": "{context} Pregunta: {question} Respuesta: {mask}",
+        "hi": "{context} प्रश्न: {question} उत्तर: {mask}",
+        "vi": "{context} Câu hỏi: {question} Trả lời: {mask}",
+        "zh": "{context} 问题: {question} 答案: {mask}",
+    },
+    "nli": {
+        "": 'Based on the fact written in foreign language: "{premise}". Is the followling statement reasonably True '
+        'or definitely False: "{hypothesis}"? Answer:{mask}'
+    },
+    "paraphrase": {"": '"{second}" ?{mask}, "{first}"'},
 }
 
 # Which mask a prompt takes unless told otherwise.
-MASKS: dict[str, MaskName] = {"summary": "[sMASK]", "tldr": "[sMASK]", "title": "[MASK]", "question": "[sMASK]"}
+MASKS: dict[str, MaskName] = {
+    "summary": "[sMASK]",
+    "native_summary": "[sMASK]",
+    "named_summary": "[sMASK]",
+    "tldr": "[sMASK]",
+    "title": "[MASK]",
+    "question": "[sMASK]",
+    "native_question": "[sMASK]",
+    "nli": "[MASK]",
+    "paraphrase": "[MASK]",
+}
 
 
 def source(prompt: str, target_lang: str, *, mask: MaskName | None = None, **texts: str) -> list[Segment]:
@@ -50,8 +110,25 @@ def source(prompt: str, target_lang: str, *, mask: MaskName | None = None, **tex
             expected=f"one of {', '.join(templates)}",
             action="choose another target language",
         )
-    mask = MASKS[prompt] if mask is None else mask
+    return fill(template, MASKS[prompt] if mask is None else mask, texts)
+
+
+def fill(template: str, mask: MaskName, texts: Mapping[str, str]) -> list[Segment]:
+    """The segments of a template such as `{text} In brief: {mask}`.
+
+    Raises:
+        MGLMError: braces that do not match, another number of masks than one, or a name that `texts` lacks.
+    """
     assert mask in get_args(MaskName), mask
+    known = {"mask", *texts}
+    try:
+        names = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        raise MGLMError(f"prompt {template!r}", found=str(error), expected="names in braces, e.g. {text}") from None
+    if names.count("mask") != 1 or not known.issuperset(names):
+        found = f"{{{'}, {'.join(names)}}}" if names else "no name in braces"
+        expected = f"{{mask}} once and any of {{{'}, {'.join(sorted(texts))}}}"
+        raise MGLMError(f"prompt {template!r}", found=found, expected=expected)
     segments = []
     for words, field, _, _ in string.Formatter().parse(template):
         if words:

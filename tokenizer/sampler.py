@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import MGLMError
 
@@ -30,6 +31,9 @@ MODULUS = 1 << 64
 # one of 121): the discrepancy stays logarithmic to the end of the period, not only to 2³².
 MULTIPLIER = 0x9E3779B97F4A6E57
 _ROUNDS = 6
+_NEAR = 1 << 17  # samples counted one by one rather than by a sum over all: tens of steps of a large batch
+
+IntArray = NDArray[np.int64]
 
 
 class Draw(NamedTuple):
@@ -45,11 +49,17 @@ class Sampler:
     """Sample number → `Draw`. Depends on its arguments only; every rank makes its own and all agree."""
 
     def __init__(
-        self, stream_lengths: Mapping[str, int], shares: Mapping[str, float], sequence_length: int, seed: int
+        self,
+        stream_lengths: Mapping[str, int],
+        shares: Mapping[str, float],
+        sequence_length: int,
+        seed: int,
+        begun: Mapping[str, int] | None = None,
     ) -> None:
         """Languages without a stream, or without a share, are left out and the other shares grow in proportion.
 
-        `dropped` names the languages that have a share but no stream: the caller says so to its user.
+        `dropped` names the languages that have a share but no stream: the caller says so to its user. `begun` windows
+        of a language were gone through before sample 0, under another plan: it goes on with the next.
 
         Raises:
             MGLMError: no language has both a share and a stream.
@@ -68,7 +78,7 @@ class Sampler:
         total = sum(kept.values())
         self.languages = list(kept)
         self.shares = {lang: float(share / total) for lang, share in kept.items()}
-        self._lengths = [stream_lengths[lang] for lang in self.languages]
+        self._lengths = np.array([stream_lengths[lang] for lang in self.languages], dtype=np.int64)
         # Interval of language i: [bounds[i], bounds[i+1]); the last bound is 2⁶⁴ exactly.
         bounds, passed = [0], Fraction(0)
         for share in kept.values():
@@ -77,17 +87,24 @@ class Sampler:
         self._bounds = bounds
         self._inner_bounds = np.array(bounds[1:-1], np.uint64)
         self._offset = _hash(seed, "rotation")
+        self._begun = np.array([(begun or {}).get(lang, 0) for lang in self.languages], dtype=np.int64)
         self._epoch_key = lru_cache(4_096)(self._new_epoch_key)
+        self._counted, self._counts = 0, np.zeros(len(self.languages), np.int64)  # of the samples before that number
 
     def language_counts(self, k: int) -> dict[str, int]:
         """How many of the samples 0 … k−1 each language gets."""
         return {lang: self._count_before(k, index) for index, lang in enumerate(self.languages)}
 
+    def windows_begun(self, k: int) -> dict[str, int]:
+        """Windows that each language has gone through before sample k, those before sample 0 included."""
+        counts = self.language_counts(k).values()
+        return dict(zip(self.languages, (self._begun + np.fromiter(counts, np.int64)).tolist(), strict=True))
+
     def epochs(self, k: int) -> dict[str, float]:
-        """How often the samples 0 … k−1 go through each language's stream: tokens drawn by tokens there are."""
+        """How often each language's stream has been gone through before sample k: tokens drawn by tokens there are."""
         return {
             lang: count * min(self.sequence_length, length) / length
-            for (lang, count), length in zip(self.language_counts(k).items(), self._lengths, strict=True)
+            for (lang, count), length in zip(self.windows_begun(k).items(), self._lengths.tolist(), strict=True)
         }
 
     def draw(self, k: int) -> Draw:
@@ -98,17 +115,30 @@ class Sampler:
         """Samples first … first+count−1."""
         if first < 0:
             raise ValueError(f"sample numbers start at 0, not {first}")
+        languages_K = self._languages(first, count)
+        # The number of a sample within its language: those before `first`, and those of this call before it.
+        order_K = np.argsort(languages_K, kind="stable")
+        ranked_K = np.arange(count) - np.searchsorted(languages_K[order_K], languages_K[order_K])
+        numbers_K = (self._begun + self._counts_before(first))[languages_K]
+        numbers_K[order_K] += ranked_K
+        return self._windows(languages_K, numbers_K)
+
+    def _languages(self, first: int, count: int) -> IntArray:
+        """Which language each of the samples first … first+count−1 is of."""
         # NumPy's uint64 wraps at 2⁶⁴, which is the rotation's own modulus.
-        steps = np.arange(count, dtype=np.uint64) * np.uint64(MULTIPLIER)
-        rotation = steps + np.uint64((MULTIPLIER * first + self._offset) % MODULUS)
-        languages = np.searchsorted(self._inner_bounds, rotation, side="right").tolist()
-        counts: dict[int, int] = {}
-        draws = []
-        for language in languages:
-            number = counts[language] if language in counts else self._count_before(first, language)
-            counts[language] = number + 1
-            draws.append(self._window(language, number))
-        return draws
+        steps_K = np.arange(count, dtype=np.uint64) * np.uint64(MULTIPLIER)
+        rotation_K = steps_K + np.uint64((MULTIPLIER * first + self._offset) % MODULUS)
+        return np.searchsorted(self._inner_bounds, rotation_K, side="right")
+
+    def _counts_before(self, k: int) -> IntArray:
+        """How many of the samples 0 … k−1 each language gets: counted on from the last call where that is near."""
+        if not 0 <= k - self._counted <= _NEAR:
+            self._counts = np.array([self._count_before(k, index) for index in range(len(self.languages))])
+        elif k > self._counted:
+            passed_K = self._languages(self._counted, k - self._counted)
+            self._counts = self._counts + np.bincount(passed_K, minlength=len(self.languages))
+        self._counted = k
+        return self._counts
 
     def _count_before(self, k: int, language: int) -> int:
         """Samples j < k with bounds[language] ≤ x_j < bounds[language + 1].
@@ -119,18 +149,24 @@ class Sampler:
         above_low = floor_sum(k, MODULUS, MULTIPLIER, self._offset + MODULUS - low)
         return above_low - floor_sum(k, MODULUS, MULTIPLIER, self._offset + MODULUS - high)
 
-    def _window(self, language: int, number: int) -> Draw:
-        lang, length, size = self.languages[language], self._lengths[language], self.sequence_length
-        if length < size:
-            return Draw(lang, number, 0, length)
-        epoch = number * size // length
-        first, end = -(-epoch * length // size), -(-(epoch + 1) * length // size)
-        straddles = end * size > (epoch + 1) * length
-        if not (straddles and number == end - 1):
-            key = self._epoch_key(language, epoch)
-            number = first + permute(number - first, end - first - straddles, key)
-        start = number * size % length
-        return Draw(lang, epoch, start, start + size)
+    def _windows(self, languages_K: IntArray, numbers_K: IntArray) -> list[Draw]:
+        """The windows of samples that are number `numbers_K` of their languages."""
+        length_K, size = self._lengths[languages_K], self.sequence_length
+        epoch_K = numbers_K * size // length_K
+        first_K, end_K = -(-epoch_K * length_K // size), -(-(epoch_K + 1) * length_K // size)
+        straddles_K = end_K * size > (epoch_K + 1) * length_K
+        inner_K = ~(straddles_K & (numbers_K == end_K - 1)) & (length_K >= size)
+        keys = map(self._epoch_key, languages_K.tolist(), epoch_K.tolist())
+        key_K = np.fromiter(keys, np.uint64, numbers_K.size)
+        place_K = permute((numbers_K - first_K)[inner_K], (end_K - first_K - straddles_K)[inner_K], key_K[inner_K])
+        start_K = numbers_K.copy()
+        start_K[inner_K] = first_K[inner_K] + place_K
+        start_K = start_K * size % length_K
+        short_K = length_K < size  # one window, whole
+        epoch_K, start_K = np.where(short_K, numbers_K, epoch_K), np.where(short_K, 0, start_K)
+        stop_K = start_K + np.minimum(size, length_K)
+        langs = [self.languages[language] for language in languages_K.tolist()]
+        return list(map(Draw, langs, epoch_K.tolist(), start_K.tolist(), stop_K.tolist()))
 
     def _new_epoch_key(self, language: int, epoch: int) -> int:
         return _hash(self.seed, "windows", self.languages[language], epoch)
@@ -150,29 +186,32 @@ def floor_sum(n: int, m: int, a: int, b: int) -> int:
         m, a = a, m
 
 
-def permute(index: int, size: int, key: int) -> int:
-    """A permutation of 0 … size−1 chosen by `key`.
+def permute(index: IntArray, size: IntArray, key: NDArray[np.uint64]) -> IntArray:
+    """For each element the place of `index` in the permutation of 0 … size−1 chosen by `key`.
 
     A balanced Feistel network permutes the next even power of two, at most 4·size; walking on from values outside
     stays inside the cycle, so it ends at one inside, and two indices never meet.
     """
-    bits = max(1, ((size - 1).bit_length() + 1) // 2)
-    mask = (1 << bits) - 1
-    while True:
-        left, right = index >> bits, index & mask
+    bits = np.maximum((np.frexp((size - 1).astype(np.float64))[1] + 1) // 2, 1).astype(np.uint64)
+    mask = (np.uint64(1) << bits) - np.uint64(1)
+    placed = index.astype(np.uint64)
+    outside = np.arange(placed.size)
+    while outside.size:
+        own_bits, own_mask, own_key = bits[outside], mask[outside], key[outside]
+        left, right = placed[outside] >> own_bits, placed[outside] & own_mask
         for turn in range(_ROUNDS):
-            left, right = right, left ^ (_mix(right + key + turn * MULTIPLIER) & mask)
-        index = left << bits | right
-        if index < size:
-            return index
+            left, right = right, left ^ (_mix(right + own_key + np.uint64(turn * MULTIPLIER % MODULUS)) & own_mask)
+        placed[outside] = left << own_bits | right
+        outside = outside[placed[outside] >= size[outside].astype(np.uint64)]
+    return placed.astype(np.int64)
 
 
-def _mix(value: int) -> int:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
-    value &= MODULUS - 1
-    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & MODULUS - 1
-    value = (value ^ value >> 27) * 0x94D049BB133111EB & MODULUS - 1
-    return value ^ value >> 31
+def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele, Lea and Flood 2014). NumPy's uint64 wraps."""
+    value = (value ^ value >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ value >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = value ^ value >> np.uint64(31)
+    return mixed
 
 
 def _hash(*parts: object) -> int:

@@ -17,12 +17,11 @@ from functools import cache
 import numpy as np
 import regex
 
+from core.sentence_marks import CLOSERS, SENTENCE_MARKS
 from tokenizer.encoding import Tokenizer
 
-# Sentence_Terminal lacks the ellipsis, Greek's question mark, Tibetan's shad and Sinhala's kunddaliya. It has Burmese's
-# little section ၊, which is a comma.
-_MARKS = r"[[\p{STerm}…\u037E།༎෴]--[.!?၊]]"
-_CLOSERS = r"[\p{Pe}\p{Pf}\"'”’」』»]"
+_MARKS = rf"[{SENTENCE_MARKS}--[.!?]]"  # those of ASCII are another matter
+_CLOSERS = CLOSERS
 # What a piece's text may be: columns of the table.
 _TRAITS = {
     "hard": regex.compile(rf"{_MARKS}|\n", regex.VERSION1),  # contains a mark that ends whatever follows
@@ -61,44 +60,61 @@ class SentenceEnds:
         count = len(tokens)
         if count == 0:
             return []
-        traits = self._table[tokens]
-        self._read_bytes(tokens, traits)
-        spaced_next, follows_next = np.ones(count, bool), np.zeros(count, bool)
-        spaced_next[:-1], follows_next[:-1] = traits[1:, _SPACED], traits[1:, _FOLLOWS]
-        # The last token that is not a mere closing quote says whether a sentence has ended here.
-        last = np.maximum.accumulate(np.where(traits[:, _CLOSES], -1, np.arange(count)))
-        ended = (last >= 0) & (traits[last, _HARD] | traits[last, _SOFT] & spaced_next) & ~follows_next
-        ended[-1] = True
-        stops = (np.flatnonzero(ended) + 1).tolist()
-        spans: list[tuple[int, int]] = []
-        for start, stop in itertools.pairwise([0, *stops]):
-            inside = traits[start:stop]
-            marked = (inside[:, _HARD] & ~inside[:, _NEWLINE]).any()
-            if not marked and 2 * int(inside[:, _UNSPACED].sum()) > stop - start:
-                spans += _at_spaces(inside, start)
-            else:
-                spans.append((start, stop))
-        return spans
+        starts, _ = self.starts(tokens, np.arange(count) == 0)
+        bounds = [*np.flatnonzero(starts).tolist(), count]
+        return list(itertools.pairwise(bounds))
 
-    def _read_bytes(self, tokens: np.ndarray, traits: np.ndarray) -> None:
+    def starts(self, tokens: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where sentences begin, and where words do, as masks over `tokens` (1-D).
+
+        `tokens` are stretches of text side by side, as of many rows; `begins` marks the first token of each.
+        """
+        count = len(tokens)
+        if count == 0:
+            return np.zeros(0, bool), np.zeros(0, bool)
+        traits, place = self._table[tokens], np.arange(count)
+        self._read_bytes(tokens, begins, traits)
+        ends = np.ones(count, bool)  # of stretches
+        ends[:-1] = begins[1:]
+        spaced_next, follows_next = ends.copy(), np.zeros(count, bool)
+        spaced_next[:-1] |= traits[1:, _SPACED]
+        follows_next[:-1] = traits[1:, _FOLLOWS] & ~ends[:-1]
+        # The last token that is not a mere closing quote says whether a sentence has ended here.
+        last = np.maximum.accumulate(np.where(traits[:, _CLOSES], -1, place))
+        in_stretch = last >= np.maximum.accumulate(np.where(begins, place, 0))
+        ended = in_stretch & (traits[last, _HARD] | traits[last, _SOFT] & spaced_next) & ~follows_next
+        starts = begins.copy()
+        starts[1:] |= ended[:-1]
+        # Stretches without a mark of their own in scripts that space no words are cut at their spaces.
+        first = np.flatnonzero(starts)
+        sizes = np.diff(first, append=count)
+        marked = np.logical_or.reduceat(traits[:, _HARD] & ~traits[:, _NEWLINE], first)
+        unspaced = 2 * np.add.reduceat(traits[:, _UNSPACED].astype(np.int64), first) > sizes
+        at_spaces = np.repeat(~marked & unspaced, sizes)
+        # Before its spaces, of a run of them before the first.
+        starts[1:] |= at_spaces[1:] & (traits[1:, _SPACED] & ~traits[1:, _NEWLINE] & ~traits[:-1, _BLANK])
+        return starts, traits[:, _SPACED] | begins
+
+    def _read_bytes(self, tokens: np.ndarray, begins: np.ndarray, traits: np.ndarray) -> None:
         """Gives byte pieces the traits of the character that they spell together."""
         values = self._byte[tokens]
-        for start in np.flatnonzero(values >= 0xC2).tolist():  # the first byte of a character beyond ASCII
-            length = 2 if values[start] < 0xE0 else 3 if values[start] < 0xF0 else 4
-            stop = start + length
-            if stop > len(tokens) or (values[start + 1 : stop] < 0).any():
-                continue  # cut off at the window's edge
-            character = values[start:stop].astype(np.uint8).tobytes().decode("utf-8", "replace")
-            found = _traits(character)
-            traits[start:stop, _CLOSES] = found[_CLOSES]
-            traits[start:stop, _FOLLOWS] = found[_FOLLOWS]
-            traits[start:stop, _UNSPACED] = found[_UNSPACED]
-            traits[stop - 1, _HARD] = found[_HARD]
-            traits[start, _SPACED] = found[_SPACED]
-
-
-def _at_spaces(traits: np.ndarray, offset: int) -> list[tuple[int, int]]:
-    """A stretch cut before its spaces, of a run of them before the first."""
-    cut = traits[1:, _SPACED] & ~traits[1:, _NEWLINE] & ~traits[:-1, _BLANK]
-    bounds = [0, *(np.flatnonzero(cut) + 1).tolist(), len(traits)]
-    return [(offset + start, offset + stop) for start, stop in itertools.pairwise(bounds)]
+        heads = np.flatnonzero(values >= 0xC2)  # the first byte of a character beyond ASCII
+        if not heads.size:
+            return
+        sizes = 2 + (values[heads] >= 0xE0) + (values[heads] >= 0xF0)
+        for size in (2, 3, 4):
+            found = heads[(sizes == size) & (heads + size <= len(tokens))]
+            if not found.size:
+                continue
+            places = found[:, None] + np.arange(size)
+            whole = (values[places] >= 0).all(1) & ~begins[places[:, 1:]].any(1)  # not cut off at the window's edge
+            places = places[whole]
+            # Each character that occurs is looked up once.
+            numbers = values[places].astype(np.int64) @ (1 << 8 * np.arange(size)[::-1])
+            spelled, which = np.unique(numbers, return_inverse=True)
+            known = [_traits(number.to_bytes(size).decode("utf-8", "replace")) for number in spelled.tolist()]
+            of_character = np.array(known, dtype=bool).reshape(-1, len(_TRAITS))[which]
+            for trait in (_CLOSES, _FOLLOWS, _UNSPACED):
+                traits[places, trait] = of_character[:, trait, None]
+            traits[places[:, -1], _HARD] = of_character[:, _HARD]
+            traits[places[:, 0], _SPACED] = of_character[:, _SPACED]

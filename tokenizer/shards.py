@@ -92,6 +92,10 @@ class Shards:
         """Codes of the languages that have documents, sorted."""
         return list(self._languages)
 
+    def paths(self, lang: str) -> list[str]:
+        """A language's files in the order of its stream, relative to the directory."""
+        return [entry.path for entry in self._languages[lang].entries]
+
     def documents(self, lang: str) -> int:
         """How many documents a language has."""
         return self._languages[lang].document_starts[-1]

@@ -57,12 +57,12 @@ def train_tokenizer(sample: Path, output: Path, config: TokenizerConfig, *, over
         return stage.manifest
     files = [sample / entry.path for entry in made.files if entry.path.endswith(".parquet")]
     for path in files:
-        _check_sample_file(path)
-    model, facts = _train_on(lambda: _rows(files, config.seed), sample, config)
+        check_sample_file(path)
+    model, facts = train_on(lambda: sample_rows(files, config.seed), sample, config)
     tokenizer = Tokenizer(model)
     if tokenizer.pieces < config.vocab_size:
         log.warning("the sample carries %d pieces, not the %d asked for", tokenizer.pieces, config.vocab_size)
-    _check_no_command_piece(tokenizer)
+    check_no_command_piece(tokenizer)
     tokenizer.save(output)
     facts |= {
         "requested": config.vocab_size,
@@ -76,7 +76,7 @@ def train_tokenizer(sample: Path, output: Path, config: TokenizerConfig, *, over
     return manifest
 
 
-def _train_on(rows: RowSource, sample: Path, config: TokenizerConfig) -> tuple[bytes, dict[str, Any]]:
+def train_on(rows: RowSource, sample: Path, config: TokenizerConfig) -> tuple[bytes, dict[str, Any]]:
     """The model, and what was given to SentencePiece."""
     log = get_logger("tokenizer")
     found = survey(rows(), config.max_sentence_bytes)
@@ -147,7 +147,7 @@ def _train(lines: Iterator[str], config: TokenizerConfig, characters: frozenset[
     return model.getvalue()
 
 
-def _rows(files: list[Path], seed: int) -> Iterator[Row]:
+def sample_rows(files: list[Path], seed: int) -> Iterator[Row]:
     for path in files:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=256, columns=SAMPLE_TABLE.names):
@@ -155,7 +155,7 @@ def _rows(files: list[Path], seed: int) -> Iterator[Row]:
                     yield Row(f"{seed}:{row['doc_id']}:{row['copy']}", row["lang"], row["text"])
 
 
-def _check_sample_file(path: Path) -> None:
+def check_sample_file(path: Path) -> None:
     command = MADE_BY[SAMPLE]
     try:
         schema = pq.read_schema(path)
@@ -164,7 +164,7 @@ def _check_sample_file(path: Path) -> None:
     check_table(schema, SAMPLE_TABLE, f"{path}", command)
 
 
-def _check_no_command_piece(tokenizer: Tokenizer) -> None:
+def check_no_command_piece(tokenizer: Tokenizer) -> None:
     """SentencePiece never joins brackets and letters, so no piece spells a command, as Hugging Face's class needs."""
     names = {tokenizer.piece_text(index) for index in range(tokenizer.pieces)}
     assert not names & COMMANDS.keys(), names & COMMANDS.keys()

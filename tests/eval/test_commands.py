@@ -30,7 +30,10 @@ def test_squad_is_scored_on_stdout(tmp_path: Path) -> None:
     result = run("score", "--task", "squad", "--language", "en", "--references", tmp_path / "r.json",
                  "--predictions", tmp_path / "p.json")  # fmt: skip
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {"exact_match": 50, "f1": pytest.approx(100 * (2 / 3 + 1) / 2), "questions": 2}
+    assert json.loads(result.stdout) == {
+        "exact_match": 50, "f1": pytest.approx(100 * (2 / 3 + 1) / 2), "questions": 2, "scorer": "squad",
+        "tokenization": "squad", "empty_predictions": 0, "references_in_another_language": 0,
+    }  # fmt: skip
 
 
 def test_rouge_is_scored_on_stdout_from_lines_or_records(tmp_path: Path) -> None:
@@ -55,7 +58,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     text = tmp_path / "t.txt"
     text.write_text("a\n", "utf-8")
     files = ("--references", text, "--predictions", text)
-    assert "one of rouge, squad" in error_of("score", "--task", "bleu", *files)
+    assert "one of rouge, squad, mlqa" in error_of("score", "--task", "bleu", *files)
     assert "--language; found none" in error_of("score", "--task", "rouge", *files)
     assert "--language; found klingon" in error_of("score", "--task", "rouge", "--language", "klingon", *files)
     assert "--output DIR" in error_of("score", "--predictions", text)
@@ -88,5 +91,8 @@ def test_from_records_to_a_report(export: Path, tmp_path: Path) -> None:
         assert result.exit_code == 0, (step, result.exception)
         assert result.stdout == ""
     assert run("report", "--scores", tmp_path / "scores").stdout == (tmp_path / "report.md").read_text("utf-8")
-    assert "| all languages | all | 3 |" in (tmp_path / "report.md").read_text("utf-8")
+    assert "| all languages | all |  | 3 |" in (tmp_path / "report.md").read_text("utf-8")
+    page = tmp_path / "report.html"
+    assert run("report", "--scores", tmp_path / "scores", "--output", page).exit_code == 0
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
     assert "name a file" in error_of("report", "--scores", tmp_path / "scores", "--output", tmp_path).lower()

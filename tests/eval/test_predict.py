@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import MGLMError
-from core.examples import EXAMPLES, Segment, read_examples, write_examples
+from core.examples import EXAMPLES, Example, read_examples, write_examples
 from core.manifest import Stage, open_stage, read_manifest
 from eval.config import EvalConfig
-from eval.predict import WORK_FILE, predict, select, write_predictions
+from eval.predict import WORK_FILE, Written, predict, select, write_predictions
 from eval.predictions import read_predictions
 from model.summarizer import Summarizer
 
@@ -47,11 +47,11 @@ def test_a_killed_run_goes_on_with_the_next_batch_and_ends_the_same(examples: Pa
     wanted = list(read_examples(examples / "heldout.jsonl"))
     asked: list[int] = []
 
-    def write(sources: Sequence[Sequence[Segment]]) -> list[str]:
-        asked.append(len(sources))
+    def write(batch: Sequence[Example]) -> list[Written]:
+        asked.append(len(batch))
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return [f"{len(source)} {source[0].value[:9]}" for source in sources]
+        return [Written(f"{len(each.source)} {each.source[0].value[:9]}") for each in batch]
 
     def stage(name: str) -> Stage:
         return open_stage(tmp_path / name, schema="predictions/1", config={}, inputs={})

@@ -64,10 +64,12 @@ def test_doubled_broken_and_absent_predictions_are_named(tmp_path: Path) -> None
 
 def test_the_report_shows_every_pair_and_how_it_was_made(tmp_path: Path) -> None:
     score_directory(directory(tmp_path / "predictions", ROWS), tmp_path / "scores")
-    text = report(tmp_path / "scores", None)
-    assert "| French (fr) | English (en) | 2 | 0.5000 | 0.5000 | 0.5000 | xlsum-words |" in text
-    assert "| all languages | Chinese (zh) | 1 | 0.5000 |" in text
+    text = report([tmp_path / "scores"], None)
+    assert "| French (fr) | English (en) | xlsum-words | 2 | 0.5000 [0.0000, 1.0000] | 0.5000" in text
+    assert "| French (fr) | Chinese (zh) | xlsum-jieba | 1 | 0.5000 [0.5000, 0.5000] |" in text
+    assert "| all languages | English (en) | xlsum-words | 3 |" in text  # two pairs have this target, one the other
+    assert "| all languages | Chinese (zh)" not in text
     assert "num_beams 4" in text
     assert "Bits per byte" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in tables} == {8}
+    assert {line.count("|") for line in tables} == {8, 9}  # scores, and what ROUGE does not see

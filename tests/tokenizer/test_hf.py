@@ -2,6 +2,7 @@ import gzip
 import itertools
 import json
 import os
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -97,12 +98,13 @@ TEXTS = st.text(max_size=60) | st.sampled_from([*COMMANDS, "{mask}", "The river 
 
 
 @quick
-@given(data=st.data(), prompt=st.sampled_from(list(PROMPTS)), limit=st.integers(60, 120))
+@given(data=st.data(), prompt=st.sampled_from(list(PROMPTS)), limit=st.integers(170, 230))
 def test_its_inputs_are_those_of_training_for_every_prompt(
     found: MGLMTokenizer, tokenizer: Tokenizer, data: st.DataObject, prompt: str, limit: int
 ) -> None:
     lang = data.draw(st.sampled_from(list(PROMPTS[prompt])))
-    names = ("context", "question") if prompt == "question" else ("text",)
+    fields = [field for _, field, _, _ in string.Formatter().parse(PROMPTS[prompt][lang])]
+    names = [field for field in fields if field not in (None, "mask")]
     rows = data.draw(st.lists(st.fixed_dictionaries(dict.fromkeys(names, TEXTS)), min_size=1, max_size=3))
     mask = MASKS[prompt]
     made = found.build_inputs_for_generation(

@@ -32,14 +32,20 @@ def test_floor_sum_is_the_sum_it_says(n: int, m: int, a: int, b: int) -> None:
     assert floor_sum(n, m, a, b) == sum((a * i + b) // m for i in range(n))
 
 
+def placed(indices: np.ndarray, size: int, key: int) -> list[int]:
+    count = len(indices)
+    return permute(indices, np.full(count, size), np.full(count, key % MODULUS, np.uint64)).tolist()
+
+
 @given(st.integers(1, 300), st.integers(0, MODULUS - 1))
 def test_permute_is_a_permutation(size: int, key: int) -> None:
-    assert sorted(permute(index, size, key) for index in range(size)) == list(range(size))
+    assert sorted(placed(np.arange(size), size, key)) == list(range(size))
 
 
 def test_permutations_of_two_keys_differ_and_hit_every_place_evenly() -> None:
-    assert [permute(index, 50, 1) for index in range(50)] != [permute(index, 50, 2) for index in range(50)]
-    places = Counter(permute(3, 16, key * MULTIPLIER) for key in range(3_200))
+    assert placed(np.arange(50), 50, 1) != placed(np.arange(50), 50, 2)
+    keys = np.arange(3_200, dtype=np.uint64) * np.uint64(MULTIPLIER)
+    places = Counter(permute(np.full(3_200, 3), np.full(3_200, 16), keys).tolist())
     assert all(120 < places[place] < 290 for place in range(16))  # 200 expected, standard deviation 14
 
 

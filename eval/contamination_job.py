@@ -1,0 +1,65 @@
+"""The Spark side of `mglm eval contamination`: training documents in, what they share with the evaluation sets out.
+
+A task reads its file of documents itself, so text does not cross the JVM, and notes what it found beside the stage's
+scratch files: a killed job goes on with the files that are missing.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from pyspark.sql import SparkSession
+
+from core.document_ranges import EVERY_HASH, survey_file, train_documents
+from core.manifest import hash_of, write_atomically
+from core.spark import into_bins, run_tasks
+from eval.ngrams import Wanted, hashes_of
+
+DOCUMENTS_SHOWN = 3  # doc_ids noted for each stretch; how many documents have it is always counted
+
+# Hash → how many documents of one file have it, and the first of them.
+Found = dict[int, tuple[int, list[str]]]
+
+
+def search(
+    session: SparkSession,
+    documents: Path,
+    sizes: Mapping[str, int],
+    lengths: Mapping[str, int],
+    wanted: Path,
+    journal: Path,
+    tasks: int,
+) -> list[Found]:
+    """What each file of documents has of the hashes in `wanted` (.npy). `sizes`: bytes of each file by its path;
+    `lengths`: units of a stretch by language.
+
+    Raises:
+        MGLMError: a worker cannot read a file.
+    """
+    work = partial(search_file, documents.resolve(), dict(lengths), wanted.resolve(), journal.resolve())
+    return run_tasks(session, into_bins(sizes, tasks), work)
+
+
+def search_file(documents: Path, lengths: dict[str, int], wanted: Path, journal: Path, path: str) -> Found:
+    """One file, or the note of it that is there."""
+    note = journal / f"{hash_of(path)}.json"
+    if note.exists():
+        return {int(hash_): (count, ids) for hash_, (count, ids) in json.loads(note.read_text("ascii")).items()}
+    hashes = _load(wanted)
+    found: Found = {}
+    for group in survey_file(documents, path):
+        for batch in train_documents(documents, [group], EVERY_HASH):
+            for doc_id, text in zip(batch.column("doc_id").to_pylist(), batch.column("text").to_pylist(), strict=True):
+                for hash_ in hashes.among(hashes_of(text, lengths[group.lang])).tolist():
+                    count, ids = found.setdefault(hash_, (0, []))
+                    found[hash_] = (count + 1, ids if len(ids) >= DOCUMENTS_SHOWN else [*ids, doc_id])
+    write_atomically(note, json.dumps(found))
+    return found
+
+
+@cache
+def _load(wanted: Path) -> Wanted:
+    """Once in each Python worker; the hashes stay in the file."""
+    return Wanted(np.load(wanted, mmap_mode="r"))

@@ -1,0 +1,69 @@
+"""Stretches of n words as 64-bit hashes, and which of many texts' stretches stand among given ones.
+
+Text is compared as a reader would: compatibility forms, case, punctuation and spaces do not count. A hash is of the
+words themselves, so it is the same on every machine. Two of a million evaluated stretches and 10¹² of a corpus would
+meet by accident in one run out of twenty.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from tokenizer.fertility import word_unit, words_in
+
+Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word's bits are lost
+_FILTER_BITS = 24
+_FILTER_SHIFT = np.uint64(64 - _FILTER_BITS)
+
+
+def length_of(lang: str, words: int, characters: int) -> int:
+    """How many units a stretch has: words, or characters where the language spaces no words."""
+    return characters if word_unit(lang) == "character" else words
+
+
+def hashes_of(text: str, length: int) -> Hashes:
+    """[units − length + 1] of uint64: the hash of every stretch of `length` units in order; none of a shorter text."""
+    units = words_in(unicodedata.normalize("NFKC", text).casefold())
+    count = len(units) - length + 1
+    if count < 1:
+        return np.empty(0, np.uint64)
+    of_units = np.fromiter(map(_hash_of, units), np.uint64, len(units))
+    mixed = np.zeros(count, np.uint64)
+    for position in range(length):  # the polynomial of every stretch at once; wraps around at 64 bits
+        mixed = mixed * _MULTIPLIER + of_units[position : position + count]
+    hashes: Hashes = mixed * _MULTIPLIER
+    return hashes
+
+
+class Wanted:
+    """A set of hashes that many are looked up in: a bit table says no to nearly all of them, a search decides."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        """`hashes`: sorted, each once. May be a memory map."""
+        self._hashes = hashes
+        self._table = np.zeros(1 << _FILTER_BITS, np.bool_)
+        self._table[hashes >> _FILTER_SHIFT] = True
+
+    def among(self, hashes: Hashes) -> Hashes:
+        """Those of `hashes` that are wanted, each once, sorted."""
+        likely: Hashes = np.unique(hashes[self._table[hashes >> _FILTER_SHIFT]])
+        if not len(likely) or not len(self._hashes):
+            return likely[:0]
+        places = np.minimum(np.searchsorted(self._hashes, likely), len(self._hashes) - 1)
+        found: Hashes = likely[self._hashes[places] == likely]
+        return found
+
+
+def union(parts: Sequence[Hashes]) -> Hashes:
+    """All hashes, sorted, each once."""
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
+
+
+@lru_cache(maxsize=1 << 18)  # the same words come again and again
+def _hash_of(unit: str) -> int:
+    return int.from_bytes(hashlib.blake2b(unit.encode("utf-8", "replace"), digest_size=8).digest(), "little")

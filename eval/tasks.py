@@ -1,0 +1,154 @@
+"""Tasks as data: where a task's records lie, how they are asked, decoded and scored. `tasks.toml` holds ours.
+
+A user's task is a TOML file with a table of the same fields; most have defaults, so a few lines do.
+"""
+
+import tomllib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from core.config import Section
+from core.errors import MGLMError
+from core.examples import MaskName
+
+Split = Literal["train", "dev", "heldout", "by_hash"]
+Kind = Literal["summary", "question", "choice"]
+ScorerName = Literal["rouge", "squad", "mlqa", "accuracy"]
+
+
+class Source(Section):
+    """Files of one split, in the form in which they are published, and who reads them (`eval.readers`).
+
+    `files` are patterns: `*` stands for anything in a name, `**/` for folders, `{lang}` and `{target_lang}` for codes
+    or English names of languages. Of several patterns the first with a match counts. `beside` are patterns of a second
+    file to each, `{…}` filled in from the first's name. What is not in the name is said by `lang`, `target_lang`.
+    """
+
+    split: Split
+    reader: str = "jsonl"
+    files: list[str] = Field(min_length=1)
+    beside: list[str] = Field(default=[])
+    lang: str = ""
+    target_lang: str = ""
+    only: list[str] = Field(default=[])  # languages of the source that are taken; all when empty
+    fields: dict[str, str] = Field(default={})  # the reader's names of fields → those in the file
+    part: str = ""  # a name for `eval.weights`
+    weight: float = Field(default=1.0, ge=0)  # how often each training example is taken: 0.5 every other, 2 twice
+    limit: int | None = Field(default=None, ge=1)  # the first records of each file that are taken
+    heldout_share: float | None = Field(default=None, gt=0, lt=0.5)  # of `by_hash`, dev gets as much; [eval] has one
+    prompt: str = ""  # where it is not the task's
+    translate: Literal["", "text", "target"] = ""  # which of the two a translator puts into the other language
+
+
+class Decoding(Section):
+    """How the task's answers are written. `mglm eval predict` takes what [eval] does not say from here."""
+
+    max_source_tokens: int | None = Field(default=None, ge=16)
+    window_stride: int | None = Field(default=None, ge=1)
+    max_new_tokens: int = Field(default=200, ge=1)
+    min_new_tokens: int = Field(default=0, ge=0)
+    num_beams: int = Field(default=4, ge=1)
+    length_penalty: float = 0.7
+    no_repeat_ngram_size: int = Field(default=3, ge=0)
+
+
+class Average(Section):
+    """A mean over language pairs, each weighing the same: which pairs count."""
+
+    name: str
+    same_language: bool = False
+    without: list[str] = Field(default=[])  # languages of the source that are left out
+    only: list[str] = Field(default=[])
+
+
+class Task(Section):
+    """One task. `prompt` names one of `tokenizer.prompts`; `template` says another in full."""
+
+    name: str
+    title: str = ""
+    kind: Kind = "summary"
+    prompt: str = "summary"
+    template: str = ""
+    mask: MaskName | None = None
+    sources: list[Source] = Field(min_length=1)
+    decoding: Decoding | None = None
+    postprocess: list[str] = Field(default=[])  # of what the model writes, see eval.answers
+    scorer: ScorerName = "rouge"
+    choices: dict[str, list[str]] = Field(default={})  # label → what may be said for it
+    rstrip_punctuation: list[str] = Field(default=[])  # texts whose last ASCII punctuation goes before the prompt
+    averages: list[Average] = Field(default=[])
+    remark: str = ""  # what a reader of the figures should know
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        from eval.answers import POSTPROCESS
+        from eval.readers import READERS
+        from tokenizer.prompts import MASKS, PROMPTS
+
+        for prompt in filter(None, [self.prompt, *(source.prompt for source in self.sources)]):
+            if prompt not in PROMPTS:
+                raise ValueError(f"unknown prompt {prompt!r}; known: {', '.join(PROMPTS)}")
+        assert set(MASKS) == set(PROMPTS)
+        for name, known in (("reader", READERS), ("postprocess", POSTPROCESS)):
+            given = [source.reader for source in self.sources] if name == "reader" else self.postprocess
+            if unknown := [value for value in given if value not in known]:
+                raise ValueError(f"unknown {name} {unknown[0]!r}; known: {', '.join(known)}")
+        if (self.kind == "choice") != bool(self.choices) or (self.kind == "choice") != (self.scorer == "accuracy"):
+            raise ValueError('a task of kind "choice" has choices and the scorer "accuracy", and no other has')
+        return self
+
+    def public(self) -> dict[str, Any]:
+        """What later stages need to know: everything but where the files lie."""
+        return self.model_dump(exclude={"sources"}, exclude_defaults=True) | {
+            "name": self.name, "kind": self.kind, "scorer": self.scorer,
+        }  # fmt: skip
+
+
+@cache
+def tasks() -> dict[str, Task]:
+    """Ours, by name."""
+    text = resources.files("eval").joinpath("tasks.toml").read_text("utf-8")
+    return {name: Task.model_validate({"name": name, **table}) for name, table in tomllib.loads(text).items()}
+
+
+def find_task(name: str) -> Task:
+    """The task of that name; or of a TOML file, `FILE.toml` with one table or `FILE.toml:NAME`.
+
+    Raises:
+        MGLMError: no such task, or a file that declares none rightly; the message names the field.
+    """
+    path_part, _, table_name = name.partition(".toml:")
+    if not table_name and not name.endswith(".toml"):
+        if name not in tasks():
+            expected = f"one of {', '.join(tasks())}, or a TOML file that declares one"
+            raise MGLMError("--task", found=name, expected=expected, action="see docs/evaluation.md")
+        return tasks()[name]
+    path = Path(f"{path_part}.toml" if table_name else name)
+    tables = _read(path)
+    if table_name and table_name not in tables:
+        raise MGLMError(f"--task {name}", found=f"tables {', '.join(tables)}", expected=f"one called {table_name}")
+    if not table_name and len(tables) != 1:
+        found = f"{len(tables)} tables"
+        raise MGLMError(f"--task {name}", found=found, expected="one", action=f"name it: {path}:NAME")
+    table_name = table_name or next(iter(tables))
+    try:
+        return Task.model_validate({"name": table_name, **tables[table_name]})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        where = f"task {path}, [{table_name}]" + (f" {field}" if field else "")
+        raise MGLMError(where, found=repr(first["input"])[:80] if field else "", expected=first["msg"]) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(path.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise MGLMError(f"task {path}", found=str(error), expected="a TOML file", action="check --task") from None
+    if not tables or not all(isinstance(table, dict) for table in tables.values()):
+        raise MGLMError(f"task {path}", found="no table", expected="[name] with sources", action="see the docs")
+    return tables

@@ -1,0 +1,138 @@
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.documents import document_id
+from core.errors import MGLMError
+from core.examples import EXAMPLES, Example, Segment, write_examples
+from core.manifest import open_stage
+from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
+from core.spark import SparkConfig, spark_session
+from eval.config import EvalConfig
+from eval.contamination import contamination, table
+
+ENGLISH = "the river rose in spring and the old bridge held while people walked over it to see the water"
+UNSEEN = "nobody ever wrote down what the baker said to the miller about the price of flour that morning"
+CHINESE = "春天的时候河水上涨了但是古老的石桥没有被冲垮人们走到桥上观看奔腾的河水和远处的山"
+CONFIG = EvalConfig()
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkConfig]:
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+    config = SparkConfig(master="local[2]", driver_memory="1g", shuffle_partitions=2, partitions_per_core=1)
+    with spark_session("tests", config):
+        yield config
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train documents quote two examples; a held-out one quotes the third, which trains nothing."""
+    directory = tmp_path_factory.mktemp("contamination") / "documents"
+    stage = open_stage(directory, schema=DOCUMENTS, config={}, inputs={})
+    texts = {
+        "en": [(f"As they say:\n“{ENGLISH.upper()}!” And so on.", "train"), (UNSEEN, "heldout"), ("Short.", "train")],
+        "zh": [(f"他写道：{CHINESE[:15]}，{CHINESE[15:]}。", "train")],
+    }
+    counts = {}
+    for lang, of_lang in texts.items():
+        rows = sorted((row(text, split) for text, split in of_lang), key=lambda row: row["doc_id"])
+        folder = directory / "documents" / f"lang={lang}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema=DOCUMENTS_TABLE), folder / "part-00000.parquet")
+        counts[lang] = {"documents": len(rows), "bytes": sum(row["n_bytes"] for row in rows)}
+    stage.finish(counts=counts)
+    return directory
+
+
+def row(text: str, split: str) -> dict[str, Any]:
+    sizes = {"n_chars": len(text), "n_bytes": len(text.encode()), "lid_score": 1.0, "offset": 0}
+    names = {"url": None, "script": "", "lid_label": "", "source": "test"}
+    return {"doc_id": document_id(text), "text": text, "split": split, **names, **sizes}
+
+
+def example(name: str, lang: str, source: str, target: str, **more: Any) -> Example:
+    segments = [Segment(kind="prompt", value=ENGLISH), Segment(kind="text", value=source)]
+    return Example(
+        id=name, task="t", lang=lang, target_lang="en", split="heldout", source=segments, target=target, **more
+    )
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    directory = tmp_path / "xsum"
+    stage = open_stage(directory, schema=EXAMPLES, config={}, inputs={})
+    rows = [
+        example("seen", "en", ENGLISH, "a flood"),
+        example("half", "en", f"{UNSEEN} {ENGLISH}", UNSEEN, references=[ENGLISH]),
+        example("unseen", "en", UNSEEN, UNSEEN),
+        example("chinese", "zh", CHINESE, "a bridge"),
+    ]
+    write_examples(directory / "heldout.jsonl", rows)
+    stage.finish()
+    return directory
+
+
+def test_what_training_documents_share_with_examples_is_found(
+    documents: Path, examples: Path, tmp_path: Path, spark: SparkConfig
+) -> None:
+    output = tmp_path / "out"
+    manifest = contamination(documents, [examples], output, CONFIG, spark)
+    rows = [json.loads(line) for line in (output / "examples.jsonl").read_text("utf-8").splitlines()]
+    found = {(row["id"], row["field"]): row for row in rows}
+    words = len(ENGLISH.split())
+    assert found["seen", "source"]["seen"] == found["seen", "source"]["stretches"] == words - 12
+    assert found["half", "source"]["seen"] == words - 12 < found["half", "source"]["stretches"]
+    assert found["half", "target"]["seen"] == words - 12  # another right answer than the target
+    assert found["unseen", "source"]["seen"] == 0  # a held-out document trains nothing
+    assert found["chinese", "source"]["seen"] == found["chinese", "source"]["stretches"] == len(CHINESE) - 25
+    assert found["seen", "target"]["stretches"] == 0
+    (chinese_document,) = found["chinese", "source"]["documents"]
+    assert chinese_document == document_id(f"他写道：{CHINESE[:15]}，{CHINESE[15:]}。")
+    sources, targets = (manifest.facts["sets"]["xsum"][field] for field in ("source", "target"))
+    assert {key: sources[key] for key in ("texts", "too_short", "any", "all")} == {
+        "texts": 4, "too_short": 0, "any": 3, "all": 2,
+    }  # fmt: skip
+    assert targets["too_short"] == 2
+    assert sources["languages"]["zh"]["all"] == 1
+    assert "| xsum | source | 4 | 0 | 3 (75.0%) |" in table(manifest.facts["sets"])
+    assert contamination(documents, [examples], output, CONFIG, spark) == manifest
+
+
+def test_a_killed_search_keeps_the_files_it_finished(
+    documents: Path, examples: Path, tmp_path: Path, spark: SparkConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = contamination(documents, [examples], tmp_path / "whole", CONFIG, spark)
+    output = tmp_path / "killed"
+    monkeypatch.setattr("eval.contamination.merged", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        contamination(documents, [examples], output, CONFIG, spark)
+    monkeypatch.undo()
+    notes = {path: path.stat().st_mtime_ns for path in (output / "_work" / "searched").glob("*.json")}
+    assert len(notes) == 2
+    next(iter(notes)).unlink()
+    again = contamination(documents, [examples], output, CONFIG, spark)
+    assert again.facts == whole.facts
+    assert (output / "examples.jsonl").read_bytes() == (tmp_path / "whole" / "examples.jsonl").read_bytes()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_sets_without_held_out_examples_are_refused(documents: Path, tmp_path: Path, spark: SparkConfig) -> None:
+    empty = tmp_path / "empty"
+    stage = open_stage(empty, schema=EXAMPLES, config={}, inputs={})
+    write_examples(empty / "heldout.jsonl", [])
+    stage.finish()
+    with pytest.raises(MGLMError, match="no held-out example"):
+        contamination(documents, [empty], tmp_path / "out", CONFIG, spark)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(MGLMError, match="mglm eval prepare"):
+        contamination(documents, [tmp_path / "none"], tmp_path / "out", CONFIG, spark)
