@@ -1,60 +1,180 @@
 """checkpoint/1: a megatron `dist_checkpointing` directory with a `meta.json`, loadable under any TP, PP and DP.
 
-`ROOT/step-NNNNNNNN/` appears by rename, its meta.json already inside: what has that name is complete. megatron's own
-part holds pickled metadata, so load only checkpoints you trust; models are shared as exports (safetensors).
+`ROOT/step-NNNNNNNN/` appears by rename, its meta.json, which lists size and sha256 of the others, already inside: what
+has that name is complete. Saving copies the state to memory and writes it from a thread, while training goes on; no
+process is started, so that none is left behind when training is killed. megatron's own part holds pickled metadata, so
+load only checkpoints you trust; models are shared as exports (safetensors).
 """
 
+import copy
 import json
+import os
+import queue
 import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.core import CheckpointingConfig, save_config
+from megatron.core.dist_checkpointing.state_dict_utils import save_preprocess
+from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync
+from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
 
 from core.errors import MGLMError
-from core.manifest import write_atomically
-from model.checkpoint_meta import CHECKPOINT, META_NAME, latest_checkpoint, read_meta
+from core.manifest import sha256_file, write_atomically
+from model.checkpoint_meta import CHECKPOINT, META_NAME, check_sizes, latest_checkpoint, read_meta
 from model.config import ModelConfig
-from model.optimizer import after_load, optimizer_kind, ready_for_load
+from model.optimizer import after_load, gather_weights, optimizer_kind, ready_for_load, ready_for_save
 from model.parallel import unwrap
 
-__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CheckpointSave", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 # Saves Adam's moments per parameter, so that they can be cut anew for another layout.
 _SHARDING = {"distrib_optim_sharding_type": "fully_reshardable"}
+_BACKEND = CheckpointingConfig("torch_dist", 1)
+_COMMON_NAME = "common.pt"  # megatron's: what is not split, the schedule among it
+_OWN_NAMES = (".metadata", "metadata.json")  # written by the first process when all others are done
+
+
+class CheckpointSave:
+    """A checkpoint under way. Every process makes one, at the same step, and later calls `finish`.
+
+    When it is made the state has been copied and training may go on; a thread writes the copy.
+    """
+
+    def __init__(
+        self, root: Path, chunks: list[Any], optimizer: Any | None, scheduler: Any | None, meta: Mapping[str, Any]
+    ) -> None:
+        """`meta` must hold step, samples, model (a ModelConfig's dump), vocab_size and tokenizer_sha256; what else it
+        holds, JSON values, comes back from `load_checkpoint`. `dtype`, `optimizer` (its kind) and `files` are added.
+
+        Raises:
+            MGLMError: the directory cannot be made.
+        """
+        missing = {"step", "samples", "model", "vocab_size", "tokenizer_sha256"} - set(meta)
+        assert not missing, f"checkpoint meta lacks {sorted(missing)}"
+        self.final = root / f"step-{meta['step']:08d}"
+        self._partial = root / f".{self.final.name}.partial"
+        self._replaced = root / f".{self.final.name}.replaced"
+        added = {"dtype": str(unwrap(chunks[0]).config.params_dtype)[6:], "optimizer": optimizer_kind(optimizer)}
+        self._meta = copy.deepcopy({"schema": CHECKPOINT, **meta, **added})  # as it is now, not when all is written
+        self._refuse(self._make_room() if dist.get_rank() == 0 else "")
+        gather_weights(chunks)
+        if optimizer is not None:
+            ready_for_save(optimizer)
+        parts, common = save_preprocess(_state(chunks, optimizer, scheduler))
+        self._common = copy.deepcopy(common)
+        self._writer, self._metadata = _Plan(_BACKEND.sharded_backend, _BACKEND.sharded_backend_version).async_save(
+            parts, self._partial
+        )
+        self._buckets = [_copied(bucket) for bucket in self._writer.write_buckets]
+        self._results: list[Any] = []
+        self._files: dict[str, dict[str, Any]] = {}
+        self._failure = ""
+        self._thread = threading.Thread(target=self._write, name="checkpoint", daemon=True)
+        self._thread.start()
+
+    @property
+    def written(self) -> bool:
+        """Whether this process has nothing left to write; `finish` is quick when all say so."""
+        return not self._thread.is_alive()
+
+    def finish(self) -> Path:
+        """Waits for the threads of all processes and lets the checkpoint appear; returns its directory.
+
+        Raises:
+            MGLMError: a process could not write; nothing of it is left, on all processes.
+        """
+        self._thread.join()
+        is_first = dist.get_rank() == 0
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.gather_object((self._failure, self._files, self._results), gathered if is_first else None)
+        failure = ""
+        if is_first:
+            failure = next((failure for failure, _, _ in gathered if failure), "")
+            try:
+                if not failure:
+                    self._complete(gathered)
+            except OSError as error:
+                failure = str(error)
+            if failure:
+                shutil.rmtree(self._partial, ignore_errors=True)
+        self._refuse(failure)
+        return self.final
+
+    def _make_room(self) -> str:
+        """Makes the directory to write into; what went wrong, if anything."""
+        try:
+            for leftover in (self._partial, self._replaced):
+                shutil.rmtree(leftover, ignore_errors=True)
+            self._partial.mkdir(parents=True)
+        except OSError as error:
+            return str(error)
+        return ""
+
+    def _write(self) -> None:
+        """The thread: this process's part of the state, and the checksums of its files."""
+        try:
+            for bucket in self._buckets:
+                self._results += _write_bucket(self._writer, bucket)
+            names = [name for _, name, _ in self._buckets]
+            if dist.get_rank() == 0:
+                names.append(_COMMON_NAME)
+                with (self._partial / _COMMON_NAME).open("wb") as file:
+                    torch.save(self._common, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+            self._files = {name: _checksum(self._partial / name) for name in names}
+        except Exception as error:  # told by `finish`, on all processes
+            self._failure = _reason(error)
+        finally:
+            self._buckets = []  # gives the copy's memory back
+
+    def _complete(self, gathered: list[Any]) -> None:
+        """On the first process, when all have written: what belongs to the whole, and the name it is known by."""
+        self._writer.finish(self._metadata, [results for _, _, results in gathered])
+        save_config(_BACKEND, str(self._partial))
+        files = {name: entry for _, written, _ in gathered for name, entry in written.items()}
+        files |= {name: _checksum(self._partial / name) for name in _OWN_NAMES}
+        meta = {**self._meta, "files": dict(sorted(files.items()))}
+        write_atomically(self._partial / META_NAME, json.dumps(meta, indent=1, ensure_ascii=False))
+        if self.final.exists():
+            self.final.rename(self._replaced)
+        self._partial.rename(self.final)
+        shutil.rmtree(self._replaced, ignore_errors=True)
+
+    def _refuse(self, failure: str) -> None:
+        """Raises on all processes what failed on the first."""
+        told = [failure]
+        dist.broadcast_object_list(told)
+        if told[0]:
+            raise MGLMError(
+                f"checkpoint {self.final}", found=told[0], action="make room there; the last checkpoint is kept"
+            )
+
+
+class _Plan(TorchDistSaveShardedStrategy):
+    """Plans who writes what, and leaves the writing to us: (the writer with its buckets, metadata on rank 0)."""
+
+    def _get_save_and_finalize_callbacks(self, writer: Any, save_state_dict_ret: Any) -> tuple[Any, Any]:
+        return writer, save_state_dict_ret[1]
+
+    def async_save(self, sharded_state_dict: Any, checkpoint_dir: Path) -> tuple[Any, Any]:
+        if filesystem_async._results_queue is None:
+            filesystem_async._results_queue = queue.Queue()  # else megatron starts a process for it
+        return super().async_save(sharded_state_dict, checkpoint_dir)
 
 
 def save_checkpoint(
     root: Path, chunks: list[Any], optimizer: Any | None, scheduler: Any | None, meta: Mapping[str, Any]
 ) -> Path:
-    """Writes `root/step-NNNNNNNN`, named by `meta["step"]`, and returns it. Every process must call it.
-
-    `meta` must hold step, samples, model (a ModelConfig's dump), vocab_size and tokenizer_sha256; what else it holds,
-    JSON values, comes back from `load_checkpoint`. `dtype` and `optimizer` (its kind) are added.
-    """
-    missing = {"step", "samples", "model", "vocab_size", "tokenizer_sha256"} - set(meta)
-    assert not missing, f"checkpoint meta lacks {sorted(missing)}"
-    final = root / f"step-{meta['step']:08d}"
-    partial, replaced = root / f".{final.name}.partial", root / f".{final.name}.replaced"
-    if dist.get_rank() == 0:
-        for leftover in (partial, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial.mkdir(parents=True)
-    dist.barrier()
-    dist_checkpointing.save(_state(chunks, optimizer, scheduler), str(partial))
-    dist.barrier()
-    if dist.get_rank() == 0:
-        added = {"dtype": str(unwrap(chunks[0]).config.params_dtype)[6:], "optimizer": optimizer_kind(optimizer)}
-        text = json.dumps({"schema": CHECKPOINT, **meta, **added}, indent=1, ensure_ascii=False)
-        write_atomically(partial / META_NAME, text)
-        if final.exists():
-            final.rename(replaced)
-        partial.rename(final)
-        shutil.rmtree(replaced, ignore_errors=True)
-    dist.barrier()
-    return final
+    """Writes `root/step-NNNNNNNN` as `CheckpointSave` does and waits for it; returns it. Every process must call it."""
+    return CheckpointSave(root, chunks, optimizer, scheduler, meta).finish()
 
 
 def load_checkpoint(
@@ -66,9 +186,10 @@ def load_checkpoint(
     `reload_model_params()`. Every process must call it.
 
     Raises:
-        MGLMError: no checkpoint there, another model's, or the state of another kind of optimizer.
+        MGLMError: no checkpoint there, one cut short, another model's, or the state of another kind of optimizer.
     """
     meta = read_meta(directory)
+    check_sizes(directory, meta)
     _check_same_model(directory, meta, chunks)
     if optimizer is not None:
         if meta["optimizer"] != optimizer_kind(optimizer):
@@ -88,6 +209,39 @@ def load_checkpoint(
     if scheduler is not None:
         scheduler.load_state_dict(loaded["scheduler"])
     return meta
+
+
+def _copied(bucket: Any) -> Any:
+    """A bucket whose tensors nobody else changes, in main memory."""
+    path, name, (bytes_data, tensor_data) = bucket
+    return path, name, (bytes_data, [(item, tensor.detach().to("cpu", copy=True)) for item, tensor in tensor_data])
+
+
+def _write_bucket(writer: Any, bucket: Any) -> list[Any]:
+    """Writes one file with megatron's own function, meant for a process, and returns what it says of each item."""
+    outcome: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    count: queue.Queue[int] = queue.Queue()
+    count.put(0)
+    transforms = [writer.transforms] if hasattr(writer, "transforms") else []
+    FileSystemWriterAsync.write_preloaded_data(transforms, 0, bucket, outcome, count, use_fsync=True)
+    _, results = outcome.get()
+    if isinstance(results, Exception):
+        raise results
+    return list(results)
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, where torch's writer hides it behind a complaint of its own."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError):
+            return str(behind)
+        behind = behind.__cause__ or behind.__context__
+    return f"{type(error).__name__}: {error}"
+
+
+def _checksum(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def _state(

@@ -2,11 +2,12 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.errors import MGLMError
-from core.manifest import MADE_BY, MANIFEST_NAME, describe_files, hash_of, read_manifest
+from core.manifest import MADE_BY, MANIFEST_NAME, describe_files, hash_of, read_manifest, sha256_file
 
 CHECKPOINT = "checkpoint/1"
 META_NAME = "meta.json"
@@ -31,6 +32,50 @@ def read_meta(directory: Path) -> dict[str, Any]:
     if not isinstance(meta, dict) or meta.get("schema") != CHECKPOINT:
         raise MGLMError(f"{directory / META_NAME}", found="another schema", expected=expected, action=action)
     return meta
+
+
+def check_sizes(directory: Path, meta: Mapping[str, Any]) -> None:
+    """Whether the files that a checkpoint's meta lists are there in full; older ones list none.
+
+    Raises:
+        MGLMError: names the first that is not.
+    """
+    if wrong := _wrong_size(directory, meta.get("files", {})):
+        raise MGLMError(
+            f"checkpoint {directory}",
+            found=wrong,
+            expected="what was written there",
+            action="take another step directory, or let the training command go on from its last good one",
+        )
+
+
+def damage(directory: Path, part: int = 0, parts: int = 1) -> str:
+    """What is wrong with a step directory's files, "" if nothing is: their sizes, and sha256 of every `parts`-th.
+
+    Processes that share the work give their number as `part`.
+    """
+    try:
+        files = read_meta(directory).get("files", {})
+    except MGLMError as error:
+        return str(error)
+    if wrong := _wrong_size(directory, files):
+        return wrong
+    try:
+        for name in sorted(files)[part::parts]:
+            if sha256_file(directory / name) != files[name]["sha256"]:
+                return f"{name} with another content than was written"
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _wrong_size(directory: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
+    for name, entry in files.items():
+        path = directory / name
+        size = path.stat().st_size if path.is_file() else None
+        if size != entry["bytes"]:
+            return f"{name} missing" if size is None else f"{size} of {entry['bytes']} bytes of {name}"
+    return ""
 
 
 def complete_checkpoints(root: Path) -> list[Path]:

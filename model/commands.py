@@ -29,6 +29,7 @@ class Target(StrEnum):
 class Precision(StrEnum):
     fp32 = "fp32"
     bf16 = "bf16"
+    fp16 = "fp16"
 
 
 @app.command()
@@ -130,3 +131,16 @@ def convert(
     run_config.tables.setdefault("model", {"preset": "large"})
     model = run_config.section("model", ModelConfig)
     run(source, target, path, output, model=model, tokenizer=tokenizer, overwrite=overwrite)
+
+
+@app.command()
+def extend(
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Output of mglm train, or one step of it.")],
+    tokenizer: Annotated[Path, typer.Option("--tokenizer", help="Directory made by `mglm tokenizer extend`.")],
+    output: OutputOption,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Grow a checkpoint to an extended vocabulary, for `mglm train pretrain --continue-from`."""
+    from model.extend import extend_checkpoint
+
+    extend_checkpoint(checkpoint, tokenizer, output, overwrite=overwrite)

@@ -11,9 +11,9 @@ from model.execution import Execution
 from model.topology import Topology
 
 ADAM_BYTES = 8  # two fp32 moments
-MASTER_BYTES = {"fp32": 0, "bf16": 4}  # the fp32 copy of bf16 weights
-WEIGHT_BYTES = {"fp32": 4, "bf16": 2}
-GRADIENT_BYTES = 4  # gradients are summed in fp32 in both
+MASTER_BYTES = {"fp32": 0, "bf16": 4, "fp16": 4}  # the fp32 copy of weights in half precision
+WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+GRADIENT_BYTES = 4  # gradients are summed in fp32 in all
 SCORED_SHARE = 0.2  # of positions have a target: 15 % blanks in four fifths of the rows, more in generation's
 
 
@@ -100,6 +100,17 @@ def flops_per_token(
     layer = 2 * (4 * hidden * hidden + 2 * hidden * ffn) + 4 * model.sequence_length * hidden
     head = 2 * vocab_size * hidden * scored_share
     return round(model.num_layers * layer * (4 if execution.recompute == "full" else 3) + 3 * head)
+
+
+def step_flops(model: ModelConfig, vocab_size: int, rows: int, length: int, targets: int) -> int:
+    """Floating-point operations of a training step on `rows` rows of `length` positions, of which `targets` are scored.
+
+    As `flops_per_token`, from what was really computed: padding passes the layers too, the head sees scored positions
+    alone. What recomputation repeats is not counted, as is usual for the model FLOP/s utilisation (MFU).
+    """
+    hidden, ffn = model.hidden_size, model.ffn_hidden_size
+    layer = 2 * (4 * hidden * hidden + 2 * hidden * ffn) + 4 * length * hidden
+    return 3 * (rows * length * model.num_layers * layer + targets * 2 * vocab_size * hidden)
 
 
 def activation_bytes(model: ModelConfig, topology: Topology, execution: Execution, micro_batch: int) -> int:

@@ -10,7 +10,7 @@ from pydantic import Field
 from core.config import Section
 from core.errors import MGLMError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 Attention = Literal["auto", "sdpa", "flex"]
 Recompute = Literal["none", "full"]
 

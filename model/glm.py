@@ -114,11 +114,12 @@ class GLMModel(LanguageModule):
         labels_BS: Tensor | None = None,
         segment_ids_BS: Tensor | None = None,
         label_smoothing: float = 0.0,
+        read_B: Tensor | None = None,
     ) -> Tensor:
         """Logits [B, S, V / tensor] without labels; with labels, losses [N] of the N positions that have one.
 
-        The label −100 means none. Losses are fp32, natural log, in row-major order of [B, S]. A stage that is not the
-        last returns hidden states [S, B, H].
+        With `read_B`, logits [B, V / tensor] of one position of each row. The label −100 means none. Losses are fp32,
+        natural log, in row-major order of [B, S]. A stage that is not the last returns hidden states [S, B, H].
         """
         length = input_ids_BS.shape[1]
         mask_length, padding = length, 0
@@ -135,6 +136,8 @@ class GLMModel(LanguageModule):
             return hidden_SBH
         hidden_BSH = self._whole(hidden_SBH)[:length].transpose(0, 1)
         weight_VH = self.shared_embedding_or_output_weight()
+        if read_B is not None:
+            return F.linear(hidden_BSH[torch.arange(len(read_B), device=read_B.device), read_B], weight_VH)
         if labels_BS is None:
             return F.linear(hidden_BSH, weight_VH)
         scored_BS = labels_BS != IGNORED_LABEL

@@ -4,15 +4,21 @@ Without apex and TransformerEngine, megatron-core 0.16.1 runs on torch's AdamW, 
 loads; `ready_for_load` and `after_load` mend that. tests/model/test_checkpoint.py resumes and compares.
 """
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
 from model.execution import Precision
+from model.parallel import DTYPES
+
+INITIAL_LOSS_SCALE, LOSS_SCALE_WINDOW = 65_536.0, 1_000
 
 
 def build_optimizer(
@@ -25,11 +31,14 @@ def build_optimizer(
     clip_grad: float = 1.0,
     precision: Precision = "fp32",
     distributed_optimizer: bool = True,
+    initial_loss_scale: float = INITIAL_LOSS_SCALE,
+    loss_scale_window: int = LOSS_SCALE_WINDOW,
 ) -> Any:
     """AdamW over the chunks' parameters, and the chunks' configuration set so that megatron's schedules use it.
 
     Biases and LayerNorms, that is every parameter of one dimension, are not decayed. Defaults as the authors trained.
-    `precision` and `distributed_optimizer` must be those given to `build_chunks`.
+    `precision` and `distributed_optimizer` must be those given to `build_chunks`. In fp16 losses are scaled before the
+    backward pass: halved when a gradient overflows twice, doubled after `loss_scale_window` steps without.
     """
     config = OptimizerConfig(
         optimizer="adam",
@@ -41,7 +50,10 @@ def build_optimizer(
         adam_eps=epsilon,
         clip_grad=clip_grad,
         bf16=precision == "bf16",
-        params_dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+        fp16=precision == "fp16",
+        initial_loss_scale=initial_loss_scale,
+        loss_scale_window=loss_scale_window,
+        params_dtype=DTYPES[precision],
         use_distributed_optimizer=distributed_optimizer,
     )
     optimizer = get_megatron_optimizer(config, chunks)
@@ -83,6 +95,46 @@ def build_scheduler(
     )
 
 
+@dataclass(frozen=True)
+class Update:
+    """What became of a step's gradients. `overflow`: not finite after unscaling, in fp16; then there is no norm."""
+
+    done: bool
+    gradient_norm: float
+    overflow: bool = False
+
+
+def update_weights(optimizer: Any) -> Update:
+    """Clips and steps, unless a gradient is not finite: then weights and moments stay as they were.
+
+    megatron's own `step` does the same in another order: it multiplies by the norm before anyone has looked at it.
+    """
+    if optimizer.prepare_grads():
+        return Update(done=False, gradient_norm=math.nan, overflow=True)
+    norm = float(optimizer.get_grad_norm())
+    if not math.isfinite(norm):
+        return Update(done=False, gradient_norm=norm)
+    for part in _parts(optimizer):
+        parameters = part.get_parameters()
+        if parameters and part.config.clip_grad > 0:
+            clip_grad_by_total_norm_fp32(parameters, part.config.clip_grad, norm)
+    optimizer.step_with_ready_grads()
+    return Update(done=True, gradient_norm=norm)
+
+
+def loss_scale(optimizer: Any) -> float:
+    """What losses are multiplied by before the backward pass; 1 but in fp16."""
+    return float(optimizer.get_loss_scale())
+
+
+def gather_weights(chunks: list[Any]) -> None:
+    """Has every data-parallel rank hold the last update's weights, which overlap leaves to the next forward pass."""
+    for chunk in chunks:
+        settings = getattr(chunk, "ddp_config", None)  # bare parts have none
+        if settings is not None and settings.overlap_param_gather:
+            chunk.start_param_sync(force_sync=True)
+
+
 def optimizer_kind(optimizer: Any | None) -> str | None:
     """`a distributed` or `a plain`; the two keep their states in different forms. None without an optimizer."""
     if optimizer is None:
@@ -93,17 +145,27 @@ def optimizer_kind(optimizer: Any | None) -> str | None:
 def ready_for_load(optimizer: Any) -> None:
     """Fills a fresh optimizer's state, which megatron reads, for its shapes, before it loads one."""
     for part in _parts(optimizer):
-        if not _is_distributed(part):
-            continue  # the plain ones fill their own
-        for group in part.optimizer.param_groups:
-            for parameter in group["params"]:
-                if not part.optimizer.state[parameter]:
-                    part.optimizer.state[parameter] = {
-                        "step": torch.tensor(0.0),
-                        "exp_avg": torch.zeros_like(parameter),
-                        "exp_avg_sq": torch.zeros_like(parameter),
-                    }
-        part._set_main_param_and_optimizer_states = _keeping_step(part)
+        if _is_distributed(part):  # the plain ones fill their own
+            _fill(part)
+            part._set_main_param_and_optimizer_states = _keeping_step(part)
+
+
+def ready_for_save(optimizer: Any) -> None:
+    """Fills the state of an optimizer that has not made an update yet, e.g. in fp16 while the scale is too high."""
+    for part in _parts(optimizer):
+        _fill(part)
+
+
+def _fill(part: Any) -> None:
+    for group in part.param_groups:
+        for parameter in group["params"]:
+            if not part.optimizer.state[parameter]:
+                on_device = group.get("fused") or group.get("capturable")
+                part.optimizer.state[parameter] = {
+                    "step": torch.zeros((), device=parameter.device if on_device else "cpu"),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
 
 
 def after_load(optimizer: Any) -> None:
@@ -116,6 +178,27 @@ def after_load(optimizer: Any) -> None:
         for state in part.optimizer.state.values():
             if "step" in state:
                 state["step"] = state["step"].clone()
+
+
+def main_parameters(chunks: list[Any], optimizer: Any) -> dict[str, tuple[torch.Tensor, Any]]:
+    """Parameter's name → the tensor that AdamW updates, and that AdamW. For one process that holds the whole model.
+
+    The tensor is the parameter itself, its fp32 copy, or, in a distributed optimizer, a flat view or copy of it.
+    """
+    found = {}
+    for chunk in chunks:
+        for name, parameter in chunk.named_parameters():
+            for part in _parts(optimizer):
+                if _is_distributed(part):
+                    if parameter in part.model_param_group_index_map:
+                        group, order = part.model_param_group_index_map[parameter]
+                        found[name] = (part.optimizer.param_groups[group]["params"][order], part.optimizer)
+                    continue
+                main = getattr(parameter, "main_param", None)
+                main = parameter if main is None else main
+                if any(main is held for group in part.optimizer.param_groups for held in group["params"]):
+                    found[name] = (main, part.optimizer)
+    return found
 
 
 def _keeping_step(part: Any) -> Any:

@@ -33,6 +33,7 @@ __all__ = [
     "unwrap",
 ]
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SEED_STRIDE = 100_003  # prime and above any rank number megatron adds to a seed
 
 
@@ -83,7 +84,7 @@ def seed_step(seed: int, step: int) -> None:
 
 def transformer_config(model: ModelConfig, topology: Topology, execution: Execution) -> TransformerConfig:
     """megatron's configuration of our layers. Losses count per token, so they do not depend on the batch's split."""
-    dtype = torch.bfloat16 if execution.precision == "bf16" else torch.float32
+    dtype = DTYPES[execution.precision]
     interleaved = topology.virtual_pipeline > 1
     recompute = {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
     return TransformerConfig(
@@ -99,6 +100,7 @@ def transformer_config(model: ModelConfig, topology: Topology, execution: Execut
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=execution.precision == "bf16",
+        fp16=execution.precision == "fp16",
         tensor_model_parallel_size=topology.tensor,
         pipeline_model_parallel_size=topology.pipeline,
         virtual_pipeline_model_parallel_size=topology.virtual_pipeline if interleaved else None,
@@ -177,7 +179,7 @@ def build_chunks(
     chunks = []
     for index, stage in enumerate(build_stages(model, vocab_size, topology, execution)):
         initialise(stage, model, seed)
-        wrapped = Float16Module(stage.config, stage) if execution.precision == "bf16" else stage
+        wrapped = Float16Module(stage.config, stage) if execution.precision != "fp32" else stage
         # Later parts finish their backward pass first and in one go: cutting their gradients up gains nothing.
         chunk = DistributedDataParallel(stage.config, settings, wrapped, disable_bucketing=index > 0)
         chunk.broadcast_params()

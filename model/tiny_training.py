@@ -60,8 +60,13 @@ class TinyTraining:
             "tokenizer_sha256": "none",
         }
 
-    def step(self, step: int, before_update: Callable[[], None] | None = None) -> float:
-        """One step; `before_update` is called when all gradients are there."""
+    def step(
+        self,
+        step: int,
+        before_update: Callable[[], None] | None = None,
+        update: Callable[[Any], Any] | None = None,
+    ) -> float:
+        """One step; `before_update` is called when all gradients are there, `update` in place of the plain update."""
         seed_step(self.seed, step)
         for chunk in self.chunks:
             chunk.zero_grad_buffer()
@@ -78,7 +83,9 @@ class TinyTraining:
         )
         if before_update is not None:
             before_update()
-        self.gradient_norms.append(float(self.optimizer.step()[1]))
+        self.gradient_norms.append(0.0 if update else float(self.optimizer.step()[1]))
+        if update is not None:
+            update(self.optimizer)
         self.scheduler.step(1)
         total_2 = torch.stack(sums).sum(0) if sums else torch.zeros(2, dtype=torch.float64)
         if parallel_state.get_tensor_model_parallel_rank():

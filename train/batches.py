@@ -17,7 +17,8 @@ from tokenizer.inputs import encode_source
 from tokenizer.sampler import Draw, Sampler
 from tokenizer.sentences import SentenceEnds
 from tokenizer.shards import Shards
-from train.blank_infilling import NO_LOSS, Row, Sample, blank_infilling, max_spans, row_length
+from train.blank_infilling import MODES, choose_blanks, max_spans, row_length
+from train.blank_layout import NO_LOSS, NO_SEGMENT, Blanks, Row, Rows, Sample, Samples, layout_rows, only_sample
 from train.config import FinetuneConfig, PretrainConfig
 
 ROW_MULTIPLE = 8  # fine-tuning rows are padded to the next multiple
@@ -33,6 +34,7 @@ class MicroBatch:
     labels_BS: NDArray[np.int64]
     segment_ids_BS: NDArray[np.int64] | None  # None: all of a row may be seen
     tokens: int
+    languages_B: tuple[str, ...] = ()  # of each row, for the record of losses
 
 
 class Batches(Protocol):
@@ -51,18 +53,21 @@ class PretrainBatches:
         tokenizer: Tokenizer,
         config: PretrainConfig,
         sequence_length: int,
+        first_step: int = 0,
     ) -> None:
+        """`first_step`: the step that the sampler's sample 0 belongs to."""
         self._shards, self._sampler, self._tokenizer, self._config = shards, sampler, tokenizer, config
         self._sentences = SentenceEnds(tokenizer)
-        self._cls_1, self._eos_1 = np.array([tokenizer.cls_id]), np.array([tokenizer.eos_id])
+        self._length, self._before = sequence_length, first_step * config.global_batch_size
         self._most_spans = max_spans(sequence_length, config.blanks)
         self.row_length = row_length(sequence_length, config.blanks)
 
     def sample(self, index: int) -> tuple[Sample, Row, str]:
         """Sample number `index`, not padded, with the row it was made of and that row's languages, joined by `+`."""
-        (draws,) = self._draws(index, 1)
-        row = self._row(*draws)
-        return self._cut(row, index), row, "+".join(dict.fromkeys(draw.lang for draw in draws))
+        of_samples = self._draws(index, 1)
+        rows = self._rows(of_samples)
+        samples, blanks = self._cut(rows, index, 1)
+        return only_sample(samples, blanks, MODES[blanks.mode_B[0]]), rows.row(0), _languages(of_samples[0])
 
     def languages(self, index: int) -> set[str]:
         """The languages of sample number `index`; one, unless a sequence has several windows."""
@@ -72,47 +77,55 @@ class PretrainBatches:
         """The micro-batches of one data-parallel rank in one step."""
         indices = _own_indices(step, self._config.global_batch_size, data_rank, data_size)
         of_samples = self._draws(indices.start, len(indices))
-        cut = [self._cut(self._row(*draws), index) for index, draws in zip(indices, of_samples, strict=True)]
-        samples = [sample.padded(self.row_length, self._tokenizer.eos_id) for sample in cut]
-        return _micro_batches(samples, self._config.micro_batch_size, self._config.isolate_documents)
+        samples, _ = self._cut(self._rows(of_samples), indices.start, len(indices))
+        languages = [_languages(draws) for draws in of_samples]
+        return _micro_batches(samples, languages, self._config.micro_batch_size, self._config.isolate_documents)
 
-    def _cut(self, row: Row, index: int) -> Sample:
-        return blank_infilling(
-            row,
+    def _cut(self, rows: Rows, first: int, count: int) -> tuple[Samples, Blanks]:
+        """Samples first … first+count−1 of their rows, and their blanks."""
+        blanks = choose_blanks(
+            rows,
             seed=self._config.seed,
-            index=index,
+            index_B=np.arange(first, first + count),
             ids=self._tokenizer,
             sentences=self._sentences,
             config=self._config.blanks,
             spans=self._most_spans,
         )
+        return layout_rows(rows, blanks, self._tokenizer, self.row_length), blanks
 
     def _draws(self, first: int, count: int) -> list[list[Draw]]:
         """The draws of samples first … first+count−1."""
         windows = self._config.windows_per_sequence
-        draws = self._sampler.draw_many(first * windows, count * windows)
+        draws = self._sampler.draw_many((first - self._before) * windows, count * windows)
         return [draws[start : start + windows] for start in range(0, len(draws), windows)]
 
-    def _row(self, *draws: Draw) -> Row:
-        """Windows of languages' streams as tokens, one after another.
+    def _rows(self, of_samples: Sequence[Sequence[Draw]]) -> Rows:
+        """For each sample, windows of languages' streams as tokens, one after another.
 
-        Source: the authors' packing `[CLS] document eos [CLS] document eos …`; a window may also end inside a document.
+        A window that begins inside a document gets a [CLS] of its own. Source: the authors' packing `[CLS] document eos
+        [CLS] document eos …`; a window may also end inside a document.
         """
-        parts = [part for draw in draws for part in self._documents(draw)]
-        segments_S = np.repeat(np.arange(len(parts)), [part.size for part in parts])
-        return Row(np.concatenate(parts), segments_S)
-
-    def _documents(self, draw: Draw) -> list[NDArray[np.int64]]:
-        """The documents of one window; one that begins inside a document gets a [CLS] of its own."""
-        pieces = self._shards.pieces(draw.lang, draw.start, draw.stop)
-        if len(pieces) > 1 and not pieces[0].begins and pieces[0].tokens.size == 0:
-            pieces = pieces[1:]  # the window begins at an end of document
-        return [
-            np.concatenate(
-                [self._cls_1[: int(piece.begins or number == 0)], piece.tokens, self._eos_1[: int(piece.ends)]]
-            )
-            for number, piece in enumerate(pieces)
-        ]
+        cls_id, eos_id = self._tokenizer.cls_id, self._tokenizer.eos_id
+        tokens_BL = np.full((len(of_samples), self._length), eos_id, dtype=np.int64)
+        begins_BL = np.zeros(tokens_BL.shape, dtype=bool)
+        length_B = np.empty(len(of_samples), dtype=np.int64)
+        for row, draws in enumerate(of_samples):
+            tokens_L, begins, place = tokens_BL[row], [], 0
+            for lang, _, start, stop in draws:
+                pieces = self._shards.pieces(lang, start, stop)
+                if len(pieces) > 1 and not pieces[0].begins and pieces[0].tokens.size == 0:
+                    pieces = pieces[1:]  # the window begins at an end of document
+                for number, (tokens, at_beginning, at_end) in enumerate(pieces):
+                    begins.append(place)
+                    if at_beginning or number == 0:
+                        tokens_L[place] = cls_id
+                        place += 1
+                    tokens_L[place : place + tokens.size] = tokens
+                    place += tokens.size + at_end  # the eos is there already
+            begins_BL[row, begins] = True
+            length_B[row] = place
+        return Rows(tokens_BL, np.cumsum(begins_BL, axis=1) - 1, length_B)
 
 
 def window_length(sequence_length: int, config: PretrainConfig) -> int:
@@ -141,14 +154,16 @@ class FinetuneBatches:
     def batch(self, step: int, data_rank: int, data_size: int) -> list[MicroBatch]:
         """The micro-batches of one data-parallel rank in one step, all of one length."""
         indices = _own_indices(step, self._config.global_batch_size, data_rank, data_size)
-        samples = [self.sample(self._example_at(index)) for index in indices]
+        numbers = [self._example_at(index) for index in indices]
+        samples = [self.sample(number) for number in numbers]
         if self._config.fixed_length:
             longest = self._config.source_length + self._config.target_length
         else:
             longest = max(sample.input_ids_S.size for sample in samples)
         length = -(-longest // ROW_MULTIPLE) * ROW_MULTIPLE
-        padded = [sample.padded(length, self._tokenizer.eos_id) for sample in samples]
-        return _micro_batches(padded, self._config.micro_batch_size, isolate_documents=False)
+        padded = _stacked([sample.padded(length, self._tokenizer.eos_id) for sample in samples])
+        languages = [self._examples[number].lang for number in numbers]
+        return _micro_batches(padded, languages, self._config.micro_batch_size, isolate_documents=False)
 
     def _example_at(self, index: int) -> int:
         """Which example stands at place `index` of the endless sequence of shuffled epochs."""
@@ -184,19 +199,34 @@ def _own_indices(step: int, global_batch: int, data_rank: int, data_size: int) -
     return range(first, first + share)
 
 
-def _micro_batches(samples: Sequence[Sample], size: int, isolate_documents: bool) -> list[MicroBatch]:
-    batches = []
-    for first in range(0, len(samples), size):
-        part = samples[first : first + size]
-        segment_ids_BS = np.stack([sample.segment_ids_S for sample in part])
-        batches.append(
-            MicroBatch(
-                np.stack([sample.input_ids_S for sample in part]),
-                np.stack([sample.position_ids_2S for sample in part]),
-                np.array([sample.context_length for sample in part], dtype=np.int64),
-                np.stack([sample.labels_S for sample in part]),
-                segment_ids_BS if isolate_documents else None,
-                int((segment_ids_BS >= 0).sum()),
-            )
+def _languages(draws: Sequence[Draw]) -> str:
+    return "+".join(dict.fromkeys(draw.lang for draw in draws))
+
+
+def _stacked(samples: Sequence[Sample]) -> Samples:
+    """Samples padded to one length as one batch."""
+    segment_ids_BS = np.stack([sample.segment_ids_S for sample in samples])
+    return Samples(
+        np.stack([sample.input_ids_S for sample in samples]),
+        np.stack([sample.position_ids_2S for sample in samples]),
+        np.stack([sample.labels_S for sample in samples]),
+        segment_ids_BS,
+        np.array([sample.context_length for sample in samples], dtype=np.int64),
+        (segment_ids_BS != NO_SEGMENT).sum(1),
+    )
+
+
+def _micro_batches(samples: Samples, languages: Sequence[str], size: int, isolate_documents: bool) -> list[MicroBatch]:
+    parts = [slice(first, first + size) for first in range(0, len(languages), size)]
+    return [
+        MicroBatch(
+            samples.input_ids_BS[part],
+            samples.position_ids_B2S[part],
+            samples.context_length_B[part],
+            samples.labels_BS[part],
+            samples.segment_ids_BS[part] if isolate_documents else None,
+            int(samples.length_B[part].sum()),
+            tuple(languages[part]),
         )
-    return batches
+        for part in parts
+    ]

@@ -1,12 +1,8 @@
-"""Blank infilling: how a row of tokens becomes a GLM training sample (paper §3.1; GLM, Du et al. 2022).
+"""Blank infilling: which tokens of a row become blanks (paper §3.1; GLM, Du et al. 2022).
 
-In: token ids of one row, what they are, a seed and the sample's index. Out: a `Sample` of plain arrays. Everything
+In: token ids of rows, what they are, a seed and the samples' indices. Out: `Samples` of plain arrays. Everything
 random is drawn from (seed, index) alone, so any process can make any sample at any time. Knows nothing of files,
 batches and torch.
-
-A sample is the context, in which each blank is one mask token, then the blanks in random order, each
-`[sop] tokens`, whose targets are `tokens [eop]`. The first position counts along the context as it stands; all tokens
-of a blank carry the position of their mask. The second is 0 in the context and 1, 2, … in a blank.
 
 Three modes, one drawn for each sample (the authors draw one per micro-batch):
 - token blanks: lengths from a Poisson distribution, at least one token left between two; a [MASK] each;
@@ -16,86 +12,43 @@ Three modes, one drawn for each sample (the authors draw one per micro-batch):
 [CLS] and the end of document are never inside token or sentence blanks.
 
 Unlike the authors we drop no sample: a row is as long as most blanks ever need, and a blank beyond that stays uncut.
+
+All rows of a batch are worked on at once. B rows, L tokens of a row, K blanks at most, N blanks of all rows, M tokens
+of all rows that may be blanked.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from train.blank_layout import Blanks, BoolArray, CommandIds, IntArray, Row, Rows, Sample, layout_rows, only_sample
 from train.config import BlankConfig
+from train.draws import Draws
 
-IntArray = NDArray[np.int64]
-Span = tuple[int, int]  # token indices [start, stop) of a row
-
-NO_LOSS = -100  # label of positions without a target, as everywhere in torch
-NO_SEGMENT = -1  # segment of padding
 ROW_MULTIPLE = 16  # rows are padded to it: tensor cores, and sequence parallelism up to 16
-LONG_SENTENCE = 0.5  # sentences are blanked only while at most this share of the row is missing
-
-
-class CommandIds(Protocol):
-    """The ids of the command tokens used here; `tokenizer.encoding.Tokenizer` is one."""
-
-    @property
-    def eos_id(self) -> int: ...
-    @property
-    def cls_id(self) -> int: ...
-    @property
-    def mask_id(self) -> int: ...
-    @property
-    def smask_id(self) -> int: ...
-    @property
-    def gmask_id(self) -> int: ...
-    @property
-    def sop_id(self) -> int: ...
-    @property
-    def eop_id(self) -> int: ...
+MISSED = 0.1  # of the share wanted: sentence blanks that would miss it by more end inside a sentence
+MODES = ("none", "tokens", "sentences", "generation")
+_NONE, _TOKENS, _SENTENCES, _GENERATION = range(len(MODES))
 
 
 class SentenceFinder(Protocol):
-    """`tokenizer.sentences.SentenceEnds`: the sentences of a run of tokens, as [start, stop) indices."""
+    """`tokenizer.sentences.SentenceEnds`: where sentences and words begin in stretches of text that lie side by side.
 
-    def spans(self, tokens: IntArray) -> Sequence[Span]: ...
+    `begins` marks the first token of each stretch. Both answers are masks over the tokens.
+    """
 
-
-@dataclass(frozen=True)
-class Row:
-    """Tokens before any blank is cut: `segments_S` numbers the document of each token from 0."""
-
-    tokens_S: IntArray
-    segments_S: IntArray
+    def starts(self, tokens: IntArray, begins: BoolArray) -> tuple[BoolArray, BoolArray]: ...
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One training row. Labels are `NO_LOSS` outside blanks, segments `NO_SEGMENT` on padding."""
+class _Chosen(NamedTuple):
+    """Blanks of some rows, in no order: the row of each, its first token and its length."""
 
-    input_ids_S: IntArray
-    position_ids_2S: IntArray
-    labels_S: IntArray
-    segment_ids_S: IntArray
-    context_length: int
-    mode: str  # tokens | sentences | generation | none
-    spans: tuple[Span, ...]  # what was blanked, as indices of the row, in the order of the sample
-
-    def padded(self, length: int, pad_id: int) -> "Sample":
-        """The same sample with padding behind everything, where causal attention never looks."""
-        missing = length - self.input_ids_S.size
-        assert missing >= 0, f"a sample of {self.input_ids_S.size} does not fit {length}"
-        return Sample(
-            np.pad(self.input_ids_S, (0, missing), constant_values=pad_id),
-            np.pad(self.position_ids_2S, ((0, 0), (0, missing))),
-            np.pad(self.labels_S, (0, missing), constant_values=NO_LOSS),
-            np.pad(self.segment_ids_S, (0, missing), constant_values=NO_SEGMENT),
-            self.context_length,
-            self.mode,
-            self.spans,
-        )
+    row_N: IntArray
+    start_N: IntArray
+    length_N: IntArray
 
 
 def max_spans(sequence_length: int, config: BlankConfig) -> int:
@@ -117,110 +70,201 @@ def row_length(sequence_length: int, config: BlankConfig) -> int:
     return -(-longest // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
+def mean_length(sequence_length: int, config: BlankConfig) -> int:
+    """About how long samples are before padding: a mask and a [sop] for each blank; of sentences, three."""
+    lengths = np.arange(1, config.max_span + 1)
+    words = config.blank_share * sequence_length / float(_span_lengths(config.mean_span, config.max_span) @ lengths)
+    return sequence_length + round(2 * (words * config.token_blanks + 3 * config.sentence_blanks + config.generation))
+
+
+def choose_blanks(
+    rows: Rows,
+    *,
+    seed: int,
+    index_B: IntArray,
+    ids: CommandIds,
+    sentences: SentenceFinder,
+    config: BlankConfig,
+    spans: int,
+) -> Blanks:
+    """The blanks of the samples number `index_B` (≥ 0) made of `rows`, at most `spans` each.
+
+    A mode that a row is too short for gives way to token blanks; a row with nothing but commands has no blank.
+    """
+    draws = Draws(seed, index_B)
+    point_B = draws.take(1)[:, 0]
+    maskable_BL = rows.valid() & (rows.tokens_BL != ids.cls_id) & (rows.tokens_BL != ids.eos_id)
+    number_B = maskable_BL.sum(1)
+    mode_B = np.select(
+        [number_B == 0, point_B < config.generation, point_B < config.generation + config.sentence_blanks],
+        [_NONE, _GENERATION, _SENTENCES],
+        _TOKENS,
+    )
+    mode_B[(rows.length_B < 4) & (mode_B == _GENERATION)] = _TOKENS
+    wanted_B = np.minimum(config.blank_share * rows.length_B, number_B)
+    ended_B = np.ones(len(mode_B), dtype=bool)
+    parts = [
+        _token_spans(draws, np.flatnonzero(mode_B == _TOKENS), maskable_BL, wanted_B, config, spans),
+        _sentence_spans(draws, np.flatnonzero(mode_B == _SENTENCES), rows, maskable_BL, wanted_B, sentences),
+        _generation_spans(draws, np.flatnonzero(mode_B == _GENERATION), rows, maskable_BL, config, ended_B),
+    ]
+    chosen = _Chosen(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    mask_B = np.array([ids.mask_id, ids.mask_id, ids.smask_id, ids.gmask_id])[mode_B]
+    row_N, start_N, length_N = _in_random_order(draws, chosen, spans)
+    return Blanks(row_N, start_N, length_N, mask_B, ended_B, mode_B)
+
+
 def blank_infilling(
     row: Row, *, seed: int, index: int, ids: CommandIds, sentences: SentenceFinder, config: BlankConfig, spans: int
 ) -> Sample:
-    """The sample number `index` (≥ 0) made of `row` with at most `spans` blanks; not padded.
+    """The sample number `index` (≥ 0) made of `row` with at most `spans` blanks; not padded."""
+    rows, index_B = Rows.of(row), np.array([index])
+    blanks = choose_blanks(
+        rows, seed=seed, index_B=index_B, ids=ids, sentences=sentences, config=config, spans=spans
+    )  # fmt: skip
+    samples = layout_rows(rows, blanks, ids, row.tokens_S.size + 2 * spans)
+    return only_sample(samples, blanks, MODES[blanks.mode_B[0]])
 
-    A mode that a row is too short for gives way to token blanks; a row with nothing but commands has no targets.
+
+def _token_spans(
+    draws: Draws, chosen: IntArray, maskable_BL: BoolArray, wanted_B: IntArray, config: BlankConfig, most: int
+) -> _Chosen:
+    """Poisson lengths until the share is reached, each at a place drawn for it alone, gaps of at least one token.
+
+    Placed in the row without its command tokens; a blank that would span the end of a document becomes two.
+    Source: the authors' code, which draws places so; the paper is silent.
     """
-    rng = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
-    point = rng.random()
-    if point < config.generation and row.tokens_S.size >= 4:
-        span, end_token = _generation_span(rng, row, ids, config)
-        return layout(row, [span], mask_id=ids.gmask_id, ids=ids, end_token=end_token, mode="generation")
-    if point < config.generation + config.sentence_blanks:
-        chosen = _sentence_spans(rng, row, ids, sentences, config, spans)
-        if chosen:
-            return layout(row, chosen, mask_id=ids.smask_id, ids=ids, mode="sentences")
-    chosen = _token_spans(rng, row, ids, config, spans)
-    return layout(row, chosen, mask_id=ids.mask_id, ids=ids, mode="tokens" if chosen else "none")
+    maskable_BL = maskable_BL[chosen]
+    number_B = maskable_BL.sum(1)
+    cumulative = np.cumsum(_span_lengths(config.mean_span, config.max_span))[:-1]
+    length_BK = 1 + np.searchsorted(cumulative, draws.take(most, chosen), side="right")
+    length_BK[:, 0] = np.minimum(length_BK[:, 0], number_B)
+    total_BK = np.cumsum(length_BK, axis=1)
+    count_B = np.minimum((total_BK < wanted_B[chosen, None]).sum(1) + 1, most)
+    # Very short rows: only as many blanks as fit with their gaps.
+    fit_B = (total_BK + np.arange(most) <= number_B[:, None]).sum(1)
+    count_B = np.maximum(np.minimum(count_B, fit_B), 1)
+    rows = np.arange(chosen.size)
+    free_B = number_B - total_BK[rows, count_B - 1] - (count_B - 1)
+    in_use_BK = np.arange(most) < count_B[:, None]
+    before_BK = np.where(in_use_BK, (draws.take(most, chosen) * (free_B[:, None] + 1)).astype(np.int64), 1 << 40)
+    before_BK.sort(axis=1)
+    start_BK = before_BK + total_BK - length_BK + np.arange(most)
+    return _runs(maskable_BL, np.nonzero(in_use_BK)[0], start_BK[in_use_BK], length_BK[in_use_BK], chosen)
 
 
-def layout(
-    row: Row, spans: Sequence[Span], *, mask_id: int, ids: CommandIds, end_token: bool = True, mode: str = "tokens"
-) -> Sample:
-    """Cuts `spans`, which must not overlap, out of `row` and lays them behind it in the order given."""
-    tokens_S, segments_S = row.tokens_S, row.segments_S
-    length = tokens_S.size
-    blanked_S = np.zeros(length, dtype=bool)
-    starts = np.array([start for start, _ in spans], dtype=np.int64)
-    for start, stop in spans:
-        assert 0 <= start < stop <= length, f"span {start}:{stop} outside a row of {length}"
-        assert not blanked_S[start:stop].any(), "spans overlap"
-        blanked_S[start:stop] = True
-    # A blank's first token becomes its mask and stays in the context; its other tokens go.
-    with_masks_S = tokens_S.copy()
-    with_masks_S[starts] = mask_id
-    kept_S = ~blanked_S
-    kept_S[starts] = True
-    context = with_masks_S[kept_S]
-    position_S = np.cumsum(kept_S) - 1  # of each kept token in the context
-
-    inputs, targets, positions, blocks, segments = [context], [_no_loss(context.size)], [], [], [segments_S[kept_S]]
-    for start, stop in spans:
-        blank = tokens_S[start:stop]
-        size = blank.size + 1 if end_token else blank.size
-        inputs += [np.array([ids.sop_id]), blank[: size - 1]]
-        targets += [blank, np.array([ids.eop_id])] if end_token else [blank]
-        positions.append(np.full(size, position_S[start]))
-        blocks.append(np.arange(1, size + 1))
-        # [sop] belongs to the document of its first token; only generation ever crosses into the next.
-        segments += [segments_S[start : start + 1], segments_S[start : start + size - 1]]
-    return Sample(
-        np.concatenate(inputs).astype(np.int64),
-        np.stack(
-            [
-                np.concatenate([np.arange(context.size), *positions]),
-                np.concatenate([np.zeros(context.size, dtype=np.int64), *blocks]),
-            ]
-        ).astype(np.int64),
-        np.concatenate(targets).astype(np.int64),
-        np.concatenate(segments).astype(np.int64),
-        context.size,
-        mode,
-        tuple(spans),
+def _runs(maskable_BL: BoolArray, row_N: IntArray, start_N: IntArray, length_N: IntArray, chosen: IntArray) -> _Chosen:
+    """Blanks among the tokens that may be blanked, as blanks of the row: cut where commands lie between."""
+    row_M, column_M = _places(maskable_BL)
+    first_B = np.searchsorted(row_M, np.arange(maskable_BL.shape[0]))
+    stop_N = np.cumsum(length_N)
+    token_T = np.arange(int(length_N.sum())) + np.repeat(first_B[row_N] + start_N - stop_N + length_N, length_N)
+    column_T = column_M[token_T]
+    cut_T = np.ones(column_T.size, dtype=bool)
+    cut_T[1:] = np.diff(column_T) != 1
+    cut_T[(stop_N - length_N)] = True
+    begin_N = np.flatnonzero(cut_T)
+    return _Chosen(
+        chosen[np.repeat(row_N, length_N)[begin_N]], column_T[begin_N], np.diff(begin_N, append=column_T.size)
     )
 
 
-def _no_loss(size: int) -> IntArray:
-    return np.full(size, NO_LOSS, dtype=np.int64)
+def _sentence_spans(
+    draws: Draws,
+    chosen: IntArray,
+    rows: Rows,
+    maskable_BL: BoolArray,
+    wanted_B: IntArray,
+    finder: SentenceFinder,
+) -> _Chosen:
+    """Whole sentences in random order while they fit the share wanted, then the one that comes nearest to what is left.
 
-
-def _maskable(row: Row, ids: CommandIds) -> IntArray:
-    """Indices of the tokens that may be blanked."""
-    return np.flatnonzero((row.tokens_S != ids.cls_id) & (row.tokens_S != ids.eos_id))
-
-
-def _token_spans(rng: np.random.Generator, row: Row, ids: CommandIds, config: BlankConfig, most: int) -> list[Span]:
-    """Poisson lengths until the share is reached, placed uniformly with gaps of at least one token.
-
-    Placed in the row without its command tokens, all arrangements being equally likely; a blank that would span the end
-    of a document becomes two.
+    Where that would miss the share by more than a tenth, as with long sentences, the end of the next sentence is taken
+    instead, from the beginning of a word. The authors take whole sentences until the share is passed, on the average a
+    fifth to a quarter of a row, most where sentences are long; and since they know Latin and Chinese marks alone, in
+    other scripts the whole row.
     """
-    maskable = _maskable(row, ids)
-    if maskable.size == 0:
-        return []
-    wanted = config.blank_share * maskable.size
-    cumulative = np.cumsum(_span_lengths(config.mean_span, config.max_span))[:-1]
-    lengths = 1 + np.searchsorted(cumulative, rng.random(most), side="right")
-    number = min(int(np.searchsorted(np.cumsum(lengths), wanted)) + 1, most)
-    lengths = lengths[:number]
-    lengths[0] = min(lengths[0], maskable.size)
-    # Very short rows: only as many blanks as fit with their gaps.
-    fit = max(1, int(np.searchsorted(np.cumsum(lengths + 1), maskable.size + 1, side="right")))
-    lengths = lengths[:fit]
-    free = maskable.size - int(lengths.sum()) - (lengths.size - 1)
-    # Stars and bars: a uniform choice of where the blanks stand among the free tokens.
-    before = np.sort(rng.choice(free + lengths.size, size=lengths.size, replace=False)) - np.arange(lengths.size)
-    starts = before + np.concatenate([[0], np.cumsum(lengths[:-1] + 1)])
-    spans: list[Span] = []
-    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-        indices = maskable[start : start + length]
-        runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
-        spans += [(int(run[0]), int(run[-1]) + 1) for run in runs]
-    order = rng.permutation(len(spans))[:most]
-    return [spans[i] for i in order]
+    row_M, column_M = _places(maskable_BL[chosen])
+    begins_M = np.ones(row_M.size, dtype=bool)
+    begins_M[1:] = (np.diff(row_M) != 0) | (np.diff(column_M) != 1)
+    starts_M, words_M = finder.starts(rows.tokens_BL[chosen][row_M, column_M], begins_M)
+    begin_N = np.flatnonzero(starts_M)
+    row_N, length_N = row_M[begin_N], np.diff(begin_N, append=row_M.size)
+    order_N, rank_N = _shuffled(draws, row_N, chosen)
+    row_N, length_N, begin_N = row_N[order_N], length_N[order_N], begin_N[order_N]
+    if not row_N.size:
+        return _Chosen(row_N, begin_N, length_N)
+    stop_N, first_N = begin_N + length_N, np.flatnonzero(rank_N == 0)
+    before_N = np.cumsum(length_N) - length_N
+    before_N -= before_N[np.arange(row_N.size) - rank_N]
+    wanted_N = wanted_B[chosen][row_N]
+    fits_N = before_N + length_N <= wanted_N
+    left_N = wanted_N - np.bincount(row_N, length_N * fits_N, chosen.size)[row_N]  # of the row's share
+    miss_N = np.where(fits_N, np.inf, np.abs(length_N - left_N))
+    least_N = np.repeat(np.minimum.reduceat(miss_N, first_N), np.diff(first_N, append=row_N.size))
+    short_N = np.minimum(least_N, left_N) > MISSED * wanted_N
+    nearest_N = _first_of_row((miss_N == least_N) & (miss_N < left_N) & ~short_N, row_N)
+    part_N = _first_of_row(~fits_N & short_N, row_N)
+    cut_N = np.maximum(stop_N - np.maximum(left_N.astype(np.int64), 1), begin_N)
+    word_M = np.minimum.accumulate(np.where(words_M, np.arange(row_M.size), row_M.size)[::-1])[::-1]
+    at_word_N = word_M[cut_N]
+    near_N = at_word_N - cut_N <= MISSED * left_N  # else in the middle of a word, or where words are not spaced
+    begin_N = np.where(part_N, np.where(near_N, at_word_N, cut_N), begin_N)
+    take_N = fits_N | nearest_N | part_N
+    begin_N, stop_N = begin_N[take_N], stop_N[take_N]
+    return _Chosen(chosen[row_N[take_N]], column_M[begin_N], stop_N - begin_N)
+
+
+def _places(found_BL: BoolArray) -> tuple[IntArray, IntArray]:
+    """Rows and columns of what is found, in order; quicker than NumPy's own in two dimensions."""
+    place_M = np.flatnonzero(found_BL)
+    row_M = place_M // found_BL.shape[1]
+    return row_M, place_M - row_M * found_BL.shape[1]
+
+
+def _first_of_row(found_N: BoolArray, row_N: IntArray) -> BoolArray:
+    """Of what is found, the first in each row."""
+    first_N = np.zeros(found_N.size, dtype=bool)
+    places = np.flatnonzero(found_N)
+    first_N[places[np.flatnonzero(np.diff(row_N[places], prepend=-1))]] = True
+    return first_N
+
+
+def _generation_spans(
+    draws: Draws, chosen: IntArray, rows: Rows, maskable_BL: BoolArray, config: BlankConfig, ended_B: BoolArray
+) -> _Chosen:
+    """The span to generate; says in `ended_B` whether an end token follows it."""
+    size_B, maskable_BL = rows.length_B[chosen], maskable_BL[chosen]
+    segments_BL, draw_B3 = rows.segments_BL[chosen], draws.take(3, chosen)
+    alone_B = segments_BL[:, 0] == segments_BL[np.arange(chosen.size), size_B - 1]
+    number_B = maskable_BL.sum(1)
+    anywhere_B = alone_B & (number_B >= 4) & (draw_B3[:, 0] < 0.5)
+    ended_B[chosen] = anywhere_B
+    size_B = np.where(anywhere_B, number_B, size_B)
+    # Uniform from `min_generation` of the tokens to all but two.
+    least_B = np.minimum(np.ceil(config.min_generation * size_B).astype(np.int64), size_B - 2)
+    length_B = least_B + (draw_B3[:, 1] * (size_B - 1 - least_B)).astype(np.int64)
+    free_B = size_B - length_B
+    start_B = np.where(anywhere_B, maskable_BL.argmax(1) + (draw_B3[:, 2] * (free_B + 1)).astype(np.int64), free_B)
+    return _Chosen(chosen, start_B, length_B)
+
+
+def _in_random_order(draws: Draws, chosen: _Chosen, most: int) -> _Chosen:
+    """Sorted by row, at random within it; of a row with more blanks than there is room for, the first `most`."""
+    by_place = np.lexsort((chosen.start_N, chosen.row_N))
+    row_N, start_N, length_N = (array[by_place] for array in chosen)
+    order_N, rank_N = _shuffled(draws, row_N)
+    order_N = order_N[rank_N < most]
+    return _Chosen(row_N[order_N], start_N[order_N], length_N[order_N])
+
+
+def _shuffled(draws: Draws, row_N: IntArray, chosen: IntArray | None = None) -> tuple[IntArray, IntArray]:
+    """A random order of things within their rows, given sorted by row; and the rank of each in that order."""
+    size_B = np.bincount(row_N, minlength=1)
+    rank_N = np.arange(row_N.size) - (np.cumsum(size_B) - size_B)[row_N]
+    keys_BN = draws.take(int(size_B.max()), chosen)
+    order_N = np.argsort(row_N + keys_BN[row_N, rank_N])
+    return order_N, rank_N
 
 
 @cache
@@ -230,47 +274,3 @@ def _span_lengths(mean: float, longest: int) -> NDArray[np.float64]:
     weights = np.exp(logs - logs.max())
     probabilities: NDArray[np.float64] = weights / weights.sum()
     return probabilities
-
-
-def _sentence_spans(
-    rng: np.random.Generator, row: Row, ids: CommandIds, finder: SentenceFinder, config: BlankConfig, most: int
-) -> list[Span]:
-    """Whole sentences in random order until the share is reached; empty when none is short enough.
-
-    The authors' code knows Latin and Chinese sentence ends only, so that in other scripts the whole row is one sentence
-    and all of it is blanked; `LONG_SENTENCE` keeps that from happening wherever sentence ends are not found.
-    """
-    maskable = _maskable(row, ids)
-    candidates: list[Span] = []
-    for run in np.split(maskable, np.flatnonzero(np.diff(maskable) > 1) + 1):
-        if run.size:
-            first = int(run[0])
-            candidates += [(first + a, first + b) for a, b in finder.spans(row.tokens_S[first : first + run.size])]
-    wanted, longest = config.blank_share * maskable.size, LONG_SENTENCE * maskable.size
-    chosen: list[Span] = []
-    blanked = 0
-    for i in rng.permutation(len(candidates)):
-        start, stop = candidates[i]
-        if blanked + stop - start <= longest:
-            chosen.append((start, stop))
-            blanked += stop - start
-        if blanked >= wanted or len(chosen) == most:
-            break
-    return chosen
-
-
-def _generation_span(rng: np.random.Generator, row: Row, ids: CommandIds, config: BlankConfig) -> tuple[Span, bool]:
-    """The span to generate and whether an end token follows it."""
-    maskable = _maskable(row, ids)
-    if row.segments_S[0] == row.segments_S[-1] and maskable.size >= 4 and rng.random() < 0.5:
-        length = _generation_length(rng, maskable.size, config)
-        start = int(maskable[0]) + int(rng.integers(maskable.size - length + 1))
-        return (start, start + length), True
-    size = row.tokens_S.size
-    return (size - _generation_length(rng, size, config), size), False
-
-
-def _generation_length(rng: np.random.Generator, size: int, config: BlankConfig) -> int:
-    """Uniform from `min_generation` of the tokens to all but two."""
-    least = min(math.ceil(config.min_generation * size), size - 2)
-    return int(rng.integers(least, size - 2, endpoint=True))

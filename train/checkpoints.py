@@ -1,18 +1,58 @@
-"""Which checkpoints stay, and which one `--init` means. Light: imports no torch."""
+"""Which checkpoints stay, which is the best, and which one `--init` means. Light: imports no torch."""
 
 import shutil
 from pathlib import Path
 
 from core.errors import MGLMError
 from core.manifest import read_manifest
-from model.checkpoint_meta import CHECKPOINT, META_NAME, complete_checkpoints, locate_checkpoint
+from model.checkpoint_meta import CHECKPOINT, META_NAME, complete_checkpoints, locate_checkpoint, read_meta
+
+BEST = "best"  # a link beside the step directories
+_REMOVED = ".removed"
+_PARTIAL, _REPLACED = ".partial", ".replaced"  # as model.checkpoint names them
 
 
-def remove_old(root: Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints, meta.json first, so that none looks complete while it goes."""
+def remove_old(root: Path, keep: int, best: str | None = None) -> None:
+    """Removes all but the newest `keep` checkpoints and that of the name `best`.
+
+    Each gets another name first, so that none looks complete while it goes.
+    """
     for path in complete_checkpoints(root)[:-keep]:
-        (path / META_NAME).unlink()
-        shutil.rmtree(path)
+        if path.name != best:
+            shutil.rmtree(path.rename(root / f".{path.name}{_REMOVED}"), ignore_errors=True)
+
+
+def tidy_up(root: Path) -> None:
+    """Clears away what a killed process was writing or removing. Only where no process is at work."""
+    for path in root.glob(f".step-*{_REPLACED}"):
+        whole = root / path.name.removeprefix(".").removesuffix(_REPLACED)
+        if not whole.exists():
+            path.rename(whole)
+    for suffix in (_REPLACED, _PARTIAL, _REMOVED):
+        for path in root.glob(f".step-*{suffix}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def mark_best(root: Path) -> str | None:
+    """Lets `root/best` point to the checkpoint with the fewest held-out bits per byte; None when none was measured."""
+    scores = [(read_meta(path).get("heldout_bits_per_byte"), path.name) for path in complete_checkpoints(root)]
+    measured = [(score, name) for score, name in scores if score is not None]
+    if not measured:
+        return None
+    best = min(measured)[1]
+    link = root / f".{BEST}.tmp"
+    link.unlink(missing_ok=True)
+    link.symlink_to(best)
+    link.rename(root / BEST)
+    return best
+
+
+def put_aside(path: Path) -> Path:
+    """Renames a damaged step directory, so that nobody takes it for a checkpoint; an older one of that name goes."""
+    aside = path.with_name(f"{path.name}.damaged")
+    if aside.exists():
+        shutil.rmtree(aside)
+    return path.rename(aside)
 
 
 def resolve_init(path: Path) -> tuple[Path, Path]:

@@ -1,11 +1,14 @@
-"""`mglm train`: pretrain, finetune, preview."""
+"""`mglm train`: pretrain, finetune, preview, curves."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from core.options import ConfigOption, OutputOption, OverwriteOption, SetOption
+
+if TYPE_CHECKING:
+    from train.dry_run import DryRun
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Pretrain, fine-tune, and look at training samples."
@@ -16,6 +19,17 @@ NprocOption = Annotated[
     int | None,
     typer.Option("--nproc", help="Processes on this machine; default: one per GPU, else what the model is split over."),
 ]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, say what the run will take, start nothing.")
+]
+RateOption = Annotated[
+    float | None,
+    typer.Option("--tokens-per-second", min=1e-3, help="With --dry-run: the rate of all processes together."),
+]
+MeasuredOption = Annotated[
+    Path | None, typer.Option("--measured", help="With --dry-run: a former run's output, whose rate is taken.")
+]
+JSONOption = Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON object.")]
 
 
 @app.command()
@@ -23,10 +37,25 @@ def pretrain(
     shards: ShardsOption,
     plan: Annotated[Path, typer.Option("--plan", help="plan.json made by `mglm balancing fit`.")],
     output: OutputOption,
+    heldout: Annotated[
+        Path | None,
+        typer.Option("--heldout", help="Directory made by `mglm corpus build`: measure on its held-out documents."),
+    ] = None,
+    continue_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue-from",
+            help="Another run's output, or one step of it: go on from there, with other data or another schedule.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     nproc: NprocOption = None,
     overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    tokens_per_second: RateOption = None,
+    measured: MeasuredOption = None,
+    as_json: JSONOption = False,
 ) -> None:
     """Train a GLM from nothing on shards, in the plan's language shares.
 
@@ -40,8 +69,11 @@ def pretrain(
         shards=shards,
         plan=plan,
         output=output,
+        heldout=heldout,
+        continue_from=continue_from,
         nproc=nproc,
         overwrite=overwrite,
+        dry_run=_dry_run(dry_run, tokens_per_second, measured, as_json),
     )
 
 
@@ -57,6 +89,10 @@ def finetune(
     overrides: SetOption = None,
     nproc: NprocOption = None,
     overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    tokens_per_second: RateOption = None,
+    measured: MeasuredOption = None,
+    as_json: JSONOption = False,
 ) -> None:
     """Train a checkpoint further on prompted examples.
 
@@ -73,6 +109,7 @@ def finetune(
         task=task,
         nproc=nproc,
         overwrite=overwrite,
+        dry_run=_dry_run(dry_run, tokens_per_second, measured, as_json),
     )
 
 
@@ -95,3 +132,28 @@ def preview(
 
     for record in records(RunConfig(config, overrides or []), shards, plan, number, language):
         typer.echo(json.dumps(record, ensure_ascii=False) if as_json else as_text(record) + "\n")
+
+
+def _dry_run(wanted: bool, tokens_per_s: float | None, measured: Path | None, as_json: bool) -> "DryRun | None":
+    from core.errors import MGLMError
+    from train.dry_run import DryRun
+
+    given = {"--tokens-per-second": tokens_per_s, "--measured": measured, "--json": as_json or None}
+    names = [name for name, value in given.items() if value is not None]
+    if names and not wanted:
+        raise MGLMError(names[0], found="no --dry-run", expected="both", action="add --dry-run, or leave it out")
+    if tokens_per_s is not None and measured is not None:
+        raise MGLMError("--tokens-per-second", found="--measured too", expected="one of them", action="leave one out")
+    return DryRun(tokens_per_s, measured, as_json) if wanted else None
+
+
+@app.command()
+def curves(
+    runs: Annotated[list[Path], typer.Option("--run", help="Output of pretraining or fine-tuning; repeatable.")],
+    output: Annotated[Path, typer.Option("--output", help="File to draw: .png, .svg or .pdf.")],
+) -> None:
+    """Draw loss, held-out bits per byte, throughput, gradient norm and waits of one run or several."""
+    from train.curves import draw_curves
+
+    draw_curves(runs, output)
+    typer.echo(str(output))

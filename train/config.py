@@ -3,7 +3,7 @@
 The defaults suit a first run on small machines; `configs/large.toml` holds the paper's values with their sources.
 """
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,21 @@ _WHEREABOUTS = {
     "recompute",
     "save_interval",
     "keep_checkpoints",
+    "prefetch",
+    "missing_languages",
+    "max_failed_saves",
+    "on_bad_step",
+    "spike_nats",
+    "spike_window",
+    "max_skipped",
+    "language_interval",
+    "tensorboard",
+    "wandb",
+    "peak_tflops",
+    "eval_interval",
+    "heldout_documents",
+    "sample_prompts",
+    "sample_tokens",
 }
 
 
@@ -51,7 +66,20 @@ class TrainingConfig(Section):
     recompute: Recompute = "none"  # full: layers keep their input alone; a third more work for a fraction of the memory
     distributed_optimizer: bool = False  # splits the optimiser's state over the data-parallel processes
     save_interval: int = Field(default=1000, gt=0)  # steps between checkpoints; the last step is always saved
-    keep_checkpoints: int = Field(default=2, gt=0)  # older ones are removed
+    keep_checkpoints: int = Field(default=2, gt=0)  # the newest; older ones are removed, but the best
+    prefetch: int = Field(default=2, ge=0)  # steps whose batches are made ahead; 0: each when it is needed
+    max_failed_saves: int = Field(default=2, ge=0)  # borne in a row, e.g. on a full disk; one more ends the run
+    initial_loss_scale: float = Field(default=65_536.0, ge=1)  # fp16 alone: of the dynamic loss scaling
+    loss_scale_window: int = Field(default=1000, gt=0)  # fp16 alone: steps without overflow until the scale doubles
+    # A bad step: the loss or the gradient is not finite, or the loss is a spike. Its update is never made.
+    on_bad_step: Literal["skip", "stop"] = "skip"  # go on with the next step's data, or end the run
+    spike_nats: float = Field(default=2.0, ge=0)  # a loss so far above the median is a spike; 0: none is
+    spike_window: int = Field(default=100, gt=1)  # steps the median is taken of, and no spike is seen before
+    max_skipped: int = Field(default=10, ge=0)  # bad steps among the last spike_window; one more ends the run
+    language_interval: int = Field(default=50, gt=0)  # steps that a row of per-language losses sums up
+    tensorboard: bool = True  # writes <output>/tensorboard/ where the package is installed
+    wandb: bool = False  # sends metrics to Weights & Biases where it is installed; its own variables configure it
+    peak_tflops: float | None = Field(default=None, gt=0)  # of one device, for MFU; None: that of a known GPU
 
     @model_validator(mode="after")
     def _check_shared(self) -> Self:
@@ -109,7 +137,14 @@ class PretrainConfig(TrainingConfig):
 
     steps: int = Field(default=300, gt=0)
     windows_per_sequence: int = Field(default=1, ge=1, le=16)  # 1: a sequence is of one language; n: n draws share it
+    restart_schedule: bool = False  # a run that continues another: warm-up and decay begin anew, counted from there
+    missing_languages: Literal["refuse", "drop"] = "refuse"  # that the plan has and the shards have not
     isolate_documents: bool = False  # True: documents that share a row do not see each other (authors: they do)
+    # With --heldout: bits per byte of held-out text, language by language, and blanks of it filled in.
+    eval_interval: int | None = Field(default=None, gt=0)  # steps between evaluations; None: at every checkpoint
+    heldout_documents: int = Field(default=20, gt=0)  # of each language, the same every time
+    sample_prompts: int = Field(default=4, ge=0)  # texts whose blank is filled at every evaluation
+    sample_tokens: int = Field(default=24, gt=0)  # length of that blank, at most
     blanks: BlankConfig = BlankConfig()
 
 

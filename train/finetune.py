@@ -13,11 +13,13 @@ from core.manifest import read_manifest
 from model.checkpoint_meta import checkpoint_hash, read_meta
 from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
-from train.batches import FinetuneBatches
+from train.batches import FinetuneBatches, finetune_sample
 from train.checkpoints import resolve_init
 from train.config import FinetuneConfig
+from train.dry_run import DryRun
 from train.job import Job, check_layout, check_schedule
-from train.launch import is_worker, launch, processes, work
+from train.launch import is_worker, launch, processes, started_workers, work
+from train.prefetch import Prefetched
 
 TRAIN_FILE = "train.jsonl"
 # The shape comes from the checkpoint; these of [model] may differ, because no weight depends on them.
@@ -34,6 +36,7 @@ def finetune(
     task: str | None = None,
     nproc: int | None = None,
     overwrite: bool = False,
+    dry_run: DryRun | None = None,
 ) -> None:
     """Checks everything, then fine-tunes in `nproc` processes; under torchrun, this process trains.
 
@@ -47,6 +50,9 @@ def finetune(
     def prepare(world_size: int | None) -> Job:
         return prepare_finetune(run_config, init, examples, output, task, world_size, nproc)
 
+    if dry_run is not None:
+        dry_run.tell(lambda: prepare(started_workers() if is_worker() else nproc), overwrite=overwrite)
+        return
     if is_worker():
         work(prepare, overwrite=overwrite)
         return
@@ -127,8 +133,13 @@ def prepare_finetune(
         tokenizer=tokenizer,
         steps=steps,
         world_size=world_size,
-        make_batches=lambda: FinetuneBatches(examples, tokenizer, config),
+        make_batches=lambda: Prefetched(FinetuneBatches(examples, tokenizer, config), steps, config.prefetch),
         label_smoothing=config.label_smoothing,
+        row_tokens=_mean_tokens(examples, tokenizer, config),
+        epochs=dict.fromkeys(
+            sorted({example.lang for example in examples}), steps * config.global_batch_size / len(examples)
+        ),
+        languages=tuple(sorted({example.lang for example in examples})),
         init=step_directory,
     )
 
@@ -152,6 +163,12 @@ def load_examples(path: Path, task: str | None) -> list[Example]:
             action="prepare examples of this task, or name another --task" if task else "prepare some first",
         )
     return chosen
+
+
+def _mean_tokens(examples: list[Example], tokenizer: Tokenizer, config: FinetuneConfig) -> int:
+    """Tokens of a row on the average, by a hundred examples from all over."""
+    some = examples[:: max(1, len(examples) // 100)]
+    return round(sum(finetune_sample(example, tokenizer, config).labels_S.size for example in some) / len(some))
 
 
 def _model_of(run_config: RunConfig, trained: dict[str, object]) -> ModelConfig:

@@ -1,7 +1,7 @@
 """What the training loop is given: one description for pretraining and fine-tuning. Light: imports no torch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ from model.topology import Topology
 from tokenizer.encoding import Tokenizer
 from train.batches import Batches
 from train.config import TrainingConfig
+from train.heldout import HeldoutSource
 
 CHECKPOINTS = "checkpoints"
 TOKENIZER = "tokenizer"
 METRICS = "metrics.jsonl"
+EVENTS = "events.jsonl"  # starts, stops, evaluations, checkpoints, what went wrong
+SAMPLES = "samples.jsonl"  # blanks filled in on the way
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class Job:
     make_batches: Callable[[], Batches]
     label_smoothing: float = 0.0
     init: Path | None = None  # step directory whose weights the run begins with
+    first_step: int = 0  # its step, where optimiser and data go on with it too; 0: they begin anew
+    schedule_from: int = 0  # step at which warm-up and decay begin
+    meta: dict[str, Any] = field(default_factory=dict)  # what its checkpoints keep besides
+    row_tokens: int = 0  # of a row on the average, without padding
+    epochs: Mapping[str, float] = field(default_factory=dict)  # how often each language's data is seen by its end
+    languages: tuple[str, ...] = ()  # those of its rows, for the record of losses
+    heldout: HeldoutSource | None = None  # what it is measured on
+    eval_interval: int = 1  # steps between two measurements
+    sample_prompts: int = 0  # blanks filled at each of them
+    sample_tokens: int = 0
 
     @property
     def topology(self) -> Topology:
@@ -89,5 +102,6 @@ def summary(job: Job) -> dict[str, Any]:
     return {
         "parameters": job.model.parameters(job.tokenizer.vocab_size),
         "steps": job.steps,
+        **{name: job.meta[name] for name in ("lineage",) if job.meta.get(name)},
         **job.config.whereabouts(),
     }

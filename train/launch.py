@@ -3,8 +3,8 @@
 Started plainly, `mglm train` checks everything and then starts its workers here, with torch's elastic launcher, the one
 under torchrun. Started by torchrun itself (on a cluster), each process is a worker at once.
 
-Exit status: 0 trained to the end (or done before), 2 a mistake or a failed worker, 128 + signal after SIGTERM or
-SIGINT, the state saved.
+Exit status: 0 trained to the end (or done before), 2 a mistake or a failed worker, 128 + signal after SIGTERM, SIGINT,
+SIGUSR1 or SIGUSR2, the state saved. A worker that dies takes the others with it; none outlives its launcher.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ _SAVE_TIMEOUT_S = 600  # how long workers may take to save after a signal before
 def is_worker() -> bool:
     """Whether this process is one of torchrun's or ours."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def started_workers() -> int:
+    """Number of workers, as torchrun or we have started them."""
+    return int(os.environ["WORLD_SIZE"])
 
 
 def gpus() -> int:
@@ -82,14 +87,14 @@ def launch(arguments: Sequence[str], nproc: int) -> None:
             local_addr="127.0.0.1",
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=logs),
-            signals_to_handle="SIGTERM,SIGINT",
+            signals_to_handle=",".join(number.name for number in STOP_SIGNALS),
         )
         try:
             elastic_launch(config, sys.executable)("-m", "mglm", *arguments)
         except SignalException as stopped:
             _stop(int(stopped.sigval))
         except ChildFailedError as failed:
-            rank, failure = failed.get_first_failure()
+            rank, failure = _cause(failed.failures)
             if failure.exitcode - 128 in STOP_SIGNALS:  # the workers got the signal and we did not
                 _stop(failure.exitcode - 128)
             raise _explain(rank, failure) from None
@@ -114,6 +119,9 @@ def work(prepare: Callable[[int], Job], *, overwrite: bool) -> None:
         raise
     except Exception as error:
         errors.record_exception(error)
+        if _lost_another(str(error)):
+            print(f"process {os.environ['RANK']} lost another: {str(error).splitlines()[0]}", file=sys.stderr)
+            _leave(1)
         raise
     if stopped_by:
         _leave(128 + stopped_by)
@@ -121,8 +129,7 @@ def work(prepare: Callable[[int], Job], *, overwrite: bool) -> None:
 
 def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
     """Trains, or finds the work done; returns the signal that stopped it, 0 otherwise."""
-    if _OURS in os.environ:
-        end_with_parent()  # no worker trains on unseen
+    end_with_parent()  # no worker trains on unseen
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     job = prepare(world_size) if rank == 0 else None
     stage = job.claim(overwrite=overwrite) if job is not None else None
@@ -168,16 +175,47 @@ def _stop(number: int) -> None:
     raise SystemExit(128 + number)
 
 
+def _cause(failures: Mapping[int, Any]) -> tuple[int, Any]:
+    """The failure that the others follow from: what a worker said was wrong, else one that was killed, else the first.
+
+    Workers that lost another, or were told by the launcher to end, come last.
+    """
+
+    def order(item: tuple[int, Any]) -> tuple[int, int]:
+        failure = item[1]
+        if _words(failure).startswith(MGLMError.__name__):
+            return 0, failure.timestamp
+        if failure.exitcode < 0:
+            return 1 if failure.exitcode != -signal.SIGTERM else 3, failure.timestamp
+        return 3 if _lost_another(_words(failure)) else 2, failure.timestamp
+
+    return min(failures.items(), key=order)
+
+
+def _lost_another(words: str) -> bool:
+    """Whether an error says that the process at the other end of a connection has gone."""
+    signs = ("closed by peer", "reset by peer", "Broken pipe", "gloo/transport", "remote process exited")
+    return any(sign in words for sign in signs)
+
+
+def _words(failure: Any) -> str:
+    message = failure.message
+    return str(message.get("message", "") if isinstance(message, dict) else message)
+
+
 def _explain(rank: int, failure: Any) -> MGLMError:
     """One line from a failed worker: its own words when it is a user's mistake, else what ended it."""
-    message = failure.message
-    text = message.get("message", "") if isinstance(message, dict) else str(message)
+    text = _words(failure)
     kind, _, words = text.partition(": ")
     if kind == MGLMError.__name__:
         return MGLMError(words)
     if failure.exitcode < 0:
         found = f"killed by {signal.Signals(-failure.exitcode).name}"
         hint = "if memory ran out, lower micro_batch_size; run the same command again to continue"
+        if failure.exitcode == -signal.SIGBUS:
+            hint = (
+                "a file of the shards was cut short, or the disk fails; run the same command again: it names the file"
+            )
         return MGLMError(f"training process {rank}", found=found, action=hint)
     return MGLMError(
         f"training process {rank}",

@@ -17,8 +17,10 @@ from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
 from train.batches import PretrainBatches, window_length
-from train.blank_infilling import Row, Sample
+from train.blank_layout import Row, Sample
 from train.config import PretrainConfig
+
+_LOOKED_AT = 4_096  # samples at a time, to find those of a language with a small share
 
 
 def preview(
@@ -39,26 +41,43 @@ def preview(
         drawn = ", ".join(sampler.languages)
         raise MGLMError(f"--language {language}", found="no sample of it", expected=f"one of {drawn}")
     batches = PretrainBatches(opened, sampler, tokenizer, config, model.sequence_length)
-    wanted = (index for index in count() if language is None or language in batches.languages(index))
-    for index in islice(wanted, number):
+    for index in islice(_indices(sampler, config.windows_per_sequence, language), number):
         sample, row, lang = batches.sample(index)
         yield _record(index, lang, sample, row, tokenizer)
 
 
+def _indices(sampler: Sampler, windows: int, language: str | None) -> Iterator[int]:
+    """The numbers of the samples, of those with the language alone where it is named."""
+    if language is None:
+        yield from count()
+    for first in count(0, _LOOKED_AT):
+        draws = sampler.draw_many(first * windows, _LOOKED_AT * windows)
+        yield from dict.fromkeys(first + place // windows for place, draw in enumerate(draws) if draw.lang == language)
+
+
 def as_text(record: dict[str, Any]) -> str:
-    """A record for a terminal: the context with numbered blanks, then the blanks in the order they are learnt."""
+    """A record for a terminal: the context with numbered blanks, then the blanks in the order they are learnt.
+
+    `at 17, 1 … 4`: all of a blank's tokens have the position 17, its mask's, and 1 to 4 within the blank.
+    """
     blanks = record["blanks"]
     head = (
         f"sample {record['index']} · {record['lang']} · {record['mode']} · {record['row_tokens']} tokens, "
         f"{record['blanked_share']:.1%} in {len(blanks)} blank{'s' * (len(blanks) != 1)}"
     )
     lines = [head, f"  {record['context']}"]
-    lines += [f"  ({number}) {blank['text']}" for number, blank in enumerate(blanks, start=1)]
+    lines += [
+        f"  ({number}) at {blank['position']}, 1 … {blank['size']}: {blank['text']}"
+        for number, blank in enumerate(blanks, start=1)
+    ]
     return "\n".join(line.replace("\n", "⏎") for line in lines)
 
 
 def _record(index: int, lang: str, sample: Sample, row: Row, tokenizer: Tokenizer) -> dict[str, Any]:
     blanked = sum(stop - start for start, stop in sample.spans)
+    begins = np.flatnonzero(sample.input_ids_S == tokenizer.sop_id)
+    sizes = np.diff(begins, append=sample.input_ids_S.size).tolist()
+    places = sample.position_ids_2S[0, begins].tolist()
     return {
         "index": index,
         "lang": lang,
@@ -67,12 +86,20 @@ def _record(index: int, lang: str, sample: Sample, row: Row, tokenizer: Tokenize
         "blanked_share": round(blanked / row.tokens_S.size, 4),
         "context": _context_text(sample, tokenizer),
         "blanks": [
-            {"start": start, "stop": stop, "text": _readable(row.tokens_S[start:stop], tokenizer)}
-            for start, stop in sample.spans
+            {
+                "start": start,
+                "stop": stop,
+                "position": place,
+                "size": size,
+                "text": _readable(row.tokens_S[start:stop], tokenizer),
+            }
+            for (start, stop), place, size in zip(sample.spans, places, sizes, strict=True)
         ],
+        "row_ids": row.tokens_S.tolist(),
         "input_ids": sample.input_ids_S.tolist(),
         "position_ids": sample.position_ids_2S.tolist(),
         "labels": sample.labels_S.tolist(),
+        "segment_ids": sample.segment_ids_S.tolist(),
         "context_length": sample.context_length,
     }
 

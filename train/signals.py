@@ -1,18 +1,15 @@
-"""Stopping on request: SIGTERM and SIGINT let the loop finish its step, save and end, instead of ending it at once."""
+"""Stopping on request: a signal lets the loop finish its step, save and end, instead of ending it at once."""
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any, ClassVar
+from typing import Any
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Slurm announces a pre-emption with whatever `--signal` names, by custom one of the last two.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopRequest:
     """Notes the first stop signal while active; afterwards the former handlers are back."""
-
-    DEFAULT: ClassVar[int] = int(signal.SIGTERM)  # where another process got the signal
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -33,11 +30,14 @@ class StopRequest:
         self.signal = self.signal or number
 
 
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Child processes begun inside the block do not hear stop signals; in this process, other threads may still."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+def agreed(total: float, count: float) -> int:
+    """The signal that `count` processes got, from the sum of its numbers; SIGTERM where they got different ones, 0 when
+    none got any."""
+    if not count:
+        return 0
+    number = round(total / count)
+    return number if number in set(STOP_SIGNALS) else int(signal.SIGTERM)
+
+
+def signal_name(number: int) -> str:
+    return signal.Signals(number).name

@@ -1,21 +1,33 @@
 import json
+import math
+import os
+import resource
+import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from core.errors import MGLMError
-from model.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from model.checkpoint_meta import checkpoint_hash, locate_checkpoint
+from model import checkpoint
+from model.checkpoint import CheckpointSave, latest_checkpoint, load_checkpoint, save_checkpoint
+from model.checkpoint_meta import checkpoint_hash, damage, locate_checkpoint
 from model.config import ModelConfig
 from model.execution import Execution, Precision
-from model.parallel import build_chunks
+from model.optimizer import Update, loss_scale, update_weights
+from model.parallel import build_chunks, unwrap
 from model.parity import MODEL
 from model.tiny_training import VOCAB_SIZE, WITH_DROPOUT, TinyTraining
 from model.topology import Topology
 
 pytestmark = pytest.mark.usefixtures("megatron_world")
+
+
+def final_norm(training: TinyTraining) -> torch.Tensor:
+    weight: torch.Tensor = unwrap(training.chunks[0]).decoder.final_layernorm.weight
+    return weight.detach()
 
 
 @pytest.mark.parametrize(
@@ -107,3 +119,131 @@ def test_other_weights_are_another_input_however_alike_the_rest(tmp_path: Path) 
     assert checkpoint_hash(tmp_path) == first
     (step / "__0_0.distcp").write_bytes(b"WEIGHTS")
     assert checkpoint_hash(step) != first
+
+
+def test_training_goes_on_while_a_checkpoint_is_written_by_this_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = TinyTraining(MODEL, Topology(), distributed_optimizer=True)
+    training.train(0, 2)
+    wanted = final_norm(training).clone()
+    may_write = threading.Event()
+    write = checkpoint._write_bucket
+
+    def write_later(writer: Any, bucket: Any) -> Any:
+        may_write.wait()
+        return write(writer, bucket)
+
+    monkeypatch.setattr(checkpoint, "_write_bucket", write_later)
+    kept = {"sums": [1.0]}
+    meta = {**training.meta(2), "kept": kept}
+    save = CheckpointSave(tmp_path, training.chunks, training.optimizer, training.scheduler, meta)
+    kept["sums"].append(2.0)
+    assert not save.written
+    after = training.train(2, 4)
+    assert psutil.Process().children(recursive=True) == []
+    assert latest_checkpoint(tmp_path) is None
+    may_write.set()
+    saved = save.finish()
+    assert damage(saved) == ""
+
+    resumed = TinyTraining(MODEL, Topology(), distributed_optimizer=True, seed=8)
+    resumed.seed = training.seed
+    loaded = load_checkpoint(saved, resumed.chunks, resumed.optimizer, resumed.scheduler)
+    assert loaded["kept"] == {"sums": [1.0]}
+    assert torch.equal(final_norm(resumed), wanted)
+    assert resumed.train(2, 4) == pytest.approx(after, abs=1e-6)
+
+
+def test_a_save_that_cannot_write_says_so_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    training = TinyTraining(MODEL, Topology(), distributed_optimizer=True)
+    root = tmp_path / "checkpoints"
+    good = save_checkpoint(root, training.chunks, training.optimizer, training.scheduler, training.meta(1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # the kernel refuses what goes beyond, as on a full disk
+    try:
+        with pytest.raises(MGLMError, match="step-00000002; found .*File too large"):
+            save_checkpoint(root, training.chunks, training.optimizer, training.scheduler, training.meta(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in root.iterdir()] == [good.name]
+    assert damage(good) == ""
+    (root / "in the way").write_text("")
+    with pytest.raises(MGLMError, match="Not a directory"):
+        save_checkpoint(root / "in the way", training.chunks, None, None, training.meta(3))
+
+
+def test_files_cut_short_are_named_before_anything_is_loaded(tmp_path: Path) -> None:
+    training = TinyTraining(MODEL, Topology(), distributed_optimizer=False)
+    saved = save_checkpoint(tmp_path, training.chunks, None, None, training.meta(1))
+    weights = saved / "__0_0.distcp"
+    size = weights.stat().st_size
+    os.truncate(weights, size - 1)
+    with pytest.raises(MGLMError, match=f"found {size - 1} of {size} bytes of __0_0.distcp"):
+        load_checkpoint(saved, training.chunks)
+
+
+@pytest.mark.parametrize("distributed_optimizer", [True, False])
+def test_fp16_finds_its_loss_scale_skips_what_overflows_and_resumes_with_both(
+    tmp_path: Path, distributed_optimizer: bool
+) -> None:
+    def begin(seed: int) -> TinyTraining:
+        training = TinyTraining(
+            MODEL,
+            Topology(),
+            distributed_optimizer=distributed_optimizer,
+            seed=seed,
+            execution=Execution(precision="fp16"),
+        )
+        training.seed = 7
+        return training
+
+    def train(training: TinyTraining, steps: range) -> list[tuple[float, float, bool]]:
+        """Loss, the scale it was computed with, whether the weights were updated."""
+        found = []
+        for step in steps:
+            updates: list[Update] = []
+            scale = loss_scale(training.optimizer)
+            loss = training.step(step, update=lambda optimizer, into=updates: into.append(update_weights(optimizer)))
+            found.append((loss, scale, updates[0].done))
+        return found
+
+    whole = begin(7)
+    for part in whole.optimizer.chained_optimizers:
+        part.grad_scaler._scale *= 2.0**6  # overflows at once
+    before = final_norm(whole).clone()
+    first = train(whole, range(1))
+    assert not first[0][2]
+    assert torch.equal(final_norm(whole), before)
+    save_checkpoint(tmp_path, whole.chunks, whole.optimizer, whole.scheduler, whole.meta(1))  # before any update
+    train(whole, range(1, 20))
+    assert loss_scale(whole.optimizer) < first[0][1]
+    saved = save_checkpoint(tmp_path, whole.chunks, whole.optimizer, whole.scheduler, whole.meta(20))
+    wanted = train(whole, range(20, 23))
+    assert all(done for _, _, done in wanted)
+
+    resumed = begin(8)
+    load_checkpoint(saved, resumed.chunks, resumed.optimizer, resumed.scheduler)
+    found = train(resumed, range(20, 23))
+    assert [loss for loss, _, _ in found] == pytest.approx([loss for loss, _, _ in wanted], abs=1e-6)
+    assert [scale for _, scale, _ in found] == [scale for _, scale, _ in wanted]
+
+
+def test_gradients_that_are_not_finite_leave_weights_and_moments_alone() -> None:
+    training = TinyTraining(MODEL, Topology(), distributed_optimizer=True)
+    training.train(0, 1)
+    before = [weight.detach().clone() for weight in training.chunks[0].parameters()]
+    (part,) = training.optimizer.chained_optimizers
+    moments = [state["exp_avg"].clone() for state in part.optimizer.state.values()]
+
+    def poison() -> None:
+        next(training.chunks[0].parameters()).main_grad[0] = torch.nan
+
+    updates: list[Update] = []
+    training.step(1, poison, lambda optimizer: updates.append(update_weights(optimizer)))
+    assert not updates[0].done
+    assert math.isnan(updates[0].gradient_norm)
+    for weight, former in zip(training.chunks[0].parameters(), before, strict=True):
+        assert torch.equal(weight, former)
+    for state, former in zip(part.optimizer.state.values(), moments, strict=True):
+        assert torch.equal(state["exp_avg"], former)

@@ -11,7 +11,8 @@ from core.documents import document_id
 from core.examples import EXAMPLES, Example, write_examples
 from core.manifest import FileEntry, describe_files, open_stage
 from core.plan import Plan, PlanLanguage
-from core.schemas import SAMPLE, SAMPLE_TABLE, SHARDS
+from core.schemas import DOCUMENTS as DOCUMENTS_SCHEMA
+from core.schemas import DOCUMENTS_TABLE, SAMPLE, SAMPLE_TABLE, SHARDS
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.prompts import summary_source
@@ -81,6 +82,28 @@ def shards_directory(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokeni
         counts={row.lang: {"documents": row.rows, "tokens": row.tokens, "bytes": row.n_bytes} for row in rows},
         facts={"tokenizer_sha256": tokenizer.sha256, "tokens_of_file": {row.path: row.tokens for row in rows}},
     )
+    return root
+
+
+@pytest.fixture(scope="session")
+def documents_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Documents that were held out: nothing of them is in the shards."""
+    root = tmp_path_factory.mktemp("documents") / "documents"
+    stage = open_stage(root, schema=DOCUMENTS_SCHEMA, config={}, inputs={})
+    for lang in WORDS:
+        texts = [make_document(lang, seed) for seed in range(100, 103)]
+        rows = [
+            {
+                "doc_id": document_id(text), "text": text, "url": None, "script": "Zyyy", "lid_label": lang,
+                "lid_score": 1.0, "n_chars": len(text), "n_bytes": len(text.encode()), "source": "made up",
+                "offset": number, "split": "heldout",
+            }
+            for number, text in enumerate(texts)
+        ]  # fmt: skip
+        folder = root / "documents" / f"lang={lang}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows, DOCUMENTS_TABLE), folder / "part-00000.parquet")
+    stage.finish(counts={lang: {"documents": 3, "heldout_documents": 3} for lang in WORDS})
     return root
 
 

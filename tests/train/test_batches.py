@@ -10,7 +10,7 @@ from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Draw, Sampler
 from tokenizer.shards import Shards
 from train.batches import FinetuneBatches, MicroBatch, PretrainBatches, finetune_sample, window_length
-from train.blank_infilling import NO_LOSS
+from train.blank_layout import NO_LOSS
 from train.config import FinetuneConfig, PretrainConfig
 
 LENGTH = 64
@@ -70,7 +70,7 @@ def test_a_row_is_its_window_of_the_stream_with_a_cls_in_front(
     )
     stream = np.concatenate([stream, stream])  # a ring
     for start in range(shards.stream_length("hi")):
-        row = batches._row(Draw("hi", 0, start, start + LENGTH - 1))
+        row = batches._rows([[Draw("hi", 0, start, start + LENGTH - 1)]]).row(0)
         window = stream[start : start + LENGTH - 1]
         if window[0] == tokenizer.eos_id:
             window = window[1:]
@@ -83,8 +83,9 @@ def test_a_window_of_almost_nothing_is_a_row_all_the_same(
     batches: PretrainBatches, shards_directory: Path, tokenizer: Tokenizer
 ) -> None:
     last = Shards.open(shards_directory).document("en", 0).size + 1
-    assert batches._row(Draw("en", 0, last, last + 1)).tokens_S.tolist() == [tokenizer.cls_id, tokenizer.eos_id]
-    assert batches._row(Draw("en", 0, 0, 1)).tokens_S.tolist() == [tokenizer.cls_id]
+    rows = batches._rows([[Draw("en", 0, last, last + 1)], [Draw("en", 0, 0, 1)]])
+    assert rows.row(0).tokens_S.tolist() == [tokenizer.cls_id, tokenizer.eos_id]
+    assert rows.row(1).tokens_S.tolist() == [tokenizer.cls_id]
 
 
 def test_isolated_documents_come_with_segments(shards_directory: Path, tokenizer: Tokenizer) -> None:
@@ -198,7 +199,7 @@ def test_a_sequence_of_several_windows_is_one_of_several_languages(
         _, row, languages = batches.sample(index)
         draws = sampler.draw_many(2 * index, 2)
         assert set(languages.split("+")) == batches.languages(index) == {draw.lang for draw in draws}
-        alone = [batches._row(draw).tokens_S for draw in draws]
+        alone = [batches._rows([[draw]]).row(0).tokens_S for draw in draws]
         assert row.tokens_S.tolist() == np.concatenate(alone).tolist()
         assert row.tokens_S.size <= LENGTH
         assert np.unique(row.segments_S).tolist() == list(range(int(row.segments_S[-1]) + 1))

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tokenizer.encoding import Tokenizer
 from tokenizer.sentences import SentenceEnds
-from train.blank_infilling import NO_LOSS, Row, Sample, blank_infilling, layout, max_spans, row_length
+from train.blank_infilling import MODES as MODES_OF_SAMPLES
+from train.blank_infilling import blank_infilling, choose_blanks, max_spans, row_length
+from train.blank_layout import NO_LOSS, Row, Rows, Sample, layout, layout_rows
 from train.config import BlankConfig
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "glm_tiny" / "blank_infilling.json.gz"
@@ -30,11 +32,10 @@ MODES = {
 class Stops:
     """Sentences end at token 5, as in the reference."""
 
-    def spans(self, tokens: np.ndarray) -> list[tuple[int, int]]:
-        stops = [*(np.flatnonzero(tokens == FULL_STOP) + 1).tolist()]
-        if not stops or stops[-1] != len(tokens):
-            stops.append(len(tokens))
-        return list(zip([0, *stops[:-1]], stops, strict=True))
+    def starts(self, tokens: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        starts = begins.copy()
+        starts[1:] |= tokens[:-1] == FULL_STOP
+        return starts, np.ones(len(tokens), dtype=bool)
 
 
 def row_of(documents: list[list[int]], *, whole: bool = True) -> Row:
@@ -171,23 +172,48 @@ def test_token_blanks_stand_everywhere_alike() -> None:
     assert middle.max() < 1.25 * middle.mean()
 
 
-def test_sentence_blanks_take_whole_sentences_near_the_share() -> None:
-    document = [*range(10, 24), FULL_STOP] * 30
-    row = row_of([document])
+def test_sentence_blanks_take_whole_sentences_as_near_the_share_as_they_come() -> None:
+    row = row_of([[*range(10, 19), FULL_STOP] * 45])
     for index in range(100):
         sample = cut(row, MODES["sentences"], index)
         assert sample.mode == "sentences"
-        assert all((start - 1) % 15 == 0 and stop - start == 15 for start, stop in sample.spans)
-        assert 0.15 <= blanked_share(sample, row) < 0.15 + 15 / len(document)
-        assert (sample.input_ids_S[: sample.context_length] == IDS.smask_id).sum() == len(sample.spans)
+        assert len(sample.spans) == 7  # 70 of 452 tokens; 0.15 is 67.8
+        assert all((start - 1) % 10 == 0 and stop - start == 10 for start, stop in sample.spans)
+        assert (sample.input_ids_S[: sample.context_length] == IDS.smask_id).sum() == 7
 
 
-def test_a_row_of_one_sentence_gets_token_blanks_instead_of_vanishing_whole() -> None:
+def test_of_a_sentence_longer_than_the_share_the_end_is_blanked() -> None:
     row = long_row()
     row.tokens_S[row.tokens_S == FULL_STOP] = 6
-    sample = cut(row, MODES["sentences"])
-    assert sample.mode == "tokens"
-    assert blanked_share(sample, row) < 0.2
+    for index in range(20):
+        sample = cut(row, MODES["sentences"], index)
+        ((start, stop),) = sample.spans
+        assert sample.mode == "sentences"
+        assert (start, stop) == (512 - int(0.15 * 512), 512)
+
+
+def test_a_batch_is_its_samples_side_by_side() -> None:
+    documents = [[[10] * 50, [20, 5] * 50], [[*range(6, 200)]], [[]], [[7]], [[*range(10, 24), FULL_STOP] * 8]]
+    singles = [row_of(of_row) for of_row in documents] * 8
+    width = max(row.tokens_S.size for row in singles)
+    rows = Rows(
+        np.stack([np.pad(row.tokens_S, (0, width - row.tokens_S.size), constant_values=9) for row in singles]),
+        np.stack([np.pad(row.segments_S, (0, width - row.segments_S.size), constant_values=9) for row in singles]),
+        np.array([row.tokens_S.size for row in singles]),
+    )
+    config, most = BlankConfig(), max_spans(width, BlankConfig())
+    common = {"ids": IDS, "sentences": Stops(), "config": config, "spans": most}
+    blanks = choose_blanks(rows, seed=3, index_B=np.arange(100, 140), **common)  # type: ignore[arg-type]
+    batch = layout_rows(rows, blanks, IDS, row_length(width, config))
+    assert {MODES_OF_SAMPLES[mode] for mode in blanks.mode_B} == {"none", "tokens", "sentences", "generation"}
+    for number, row in enumerate(singles):
+        single = blank_infilling(row, seed=3, index=100 + number, **common)  # type: ignore[arg-type]
+        single = single.padded(row_length(width, config), IDS.eos_id)
+        assert single.input_ids_S.tolist() == batch.input_ids_BS[number].tolist()
+        assert single.labels_S.tolist() == batch.labels_BS[number].tolist()
+        assert single.position_ids_2S.tolist() == batch.position_ids_B2S[number].tolist()
+        assert single.segment_ids_S.tolist() == batch.segment_ids_BS[number].tolist()
+        assert single.spans == blanks.spans(number)
 
 
 def test_generation_of_packed_documents_is_a_prefix_without_an_end_token() -> None:
@@ -270,7 +296,7 @@ def test_sentences_are_blanked_in_scripts_without_a_full_stop(
         for index in range(20)
     ]
     assert all(sample.mode == "sentences" for sample in samples)
-    assert all(blanked_share(sample, row) <= 0.5 for sample in samples)
+    assert all(blanked_share(sample, row) <= 0.3 for sample in samples)
 
 
 def reference_cases() -> list[tuple[str, dict[str, list[int]], dict[str, list[int]]]]:

@@ -44,6 +44,7 @@ def run(shards_directory: Path, plan_path: Path, tiny_config: Path, tmp_path: Pa
         (["pretrain.pipeline_parallel=3"], 6, "num_layers 2 under pipeline parallelism 3"),
         (["pretrain.tensor_parallel=4"], 4, "num_attention_heads 2 under tensor parallelism 4"),
         (["pretrain.global_batch_size=6"], 4, "micro_batch_size 2 × 2 data-parallel processes = 4"),
+        (["pretrain.tensor_parallel=2", "pretrain.virtual_pipeline=2"], 2, "virtual_pipeline; found 2 with pipeline 1"),
         (["pretrain.warmup_steps=6"], 2, "pretrain.warmup_steps; found 6; expected less than the 6 steps"),
         (["pretrain.stepz=6"], 2, "Did you mean steps?"),
         (["pretrain.blanks.generation=0.9"], 2, "must be 1"),
@@ -116,6 +117,19 @@ def test_a_failed_worker_becomes_one_line(failure: SimpleNamespace, words: str) 
     line = str(launch._explain(1, failure))
     assert words in line
     assert "\n" not in line
+
+
+def test_the_failure_told_is_the_one_that_others_follow_from() -> None:
+    def failure(words: str, exitcode: int, timestamp: int) -> SimpleNamespace:
+        return SimpleNamespace(message={"message": words}, exitcode=exitcode, timestamp=timestamp)
+
+    lost = failure("RuntimeError: [gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:6411", 1, 5)
+    ended, killed = failure("", -15, 4), failure("", -9, 6)
+    own, mistake = failure("ValueError: bad", 1, 7), failure("MGLMError: part-00000.arrow; found no such file", 2, 8)
+    assert launch._cause({0: lost, 1: killed, 2: ended}) == (1, killed)
+    assert launch._cause({0: lost, 1: own}) == (1, own)
+    assert launch._cause({0: lost, 1: killed, 2: mistake}) == (2, mistake)
+    assert launch._cause({0: lost, 1: ended}) == (1, ended)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 from core.config import RunConfig
 from core.errors import MGLMError
+from tests.train.conftest import write_plan
 from tokenizer.encoding import Tokenizer
-from train.blank_infilling import NO_LOSS
+from train.blank_layout import NO_LOSS
 from train.commands import app
 from train.preview import preview
 
@@ -38,6 +39,11 @@ def test_json_holds_the_ids_that_are_trained_on(
     assert [record["index"] for record in records] == [0, 1, 2, 3]
     for record in records:
         assert record["input_ids"][0] == tokenizer.cls_id
+        for blank in record["blanks"]:
+            spelled = record["row_ids"][blank["start"] : blank["stop"]]
+            assert record["position_ids"][0].count(blank["position"]) == blank["size"] + 1  # the mask itself
+            assert [token for token in record["labels"] if token in spelled][:1] != []
+            assert blank["size"] - len(spelled) in (0, 1)  # with or without an end token
         assert set(record["labels"][: record["context_length"]]) == {NO_LOSS}
 
 
@@ -46,7 +52,14 @@ def test_text_numbers_the_blanks(shards_directory: Path, plan_path: Path, tiny_c
     result = CliRunner().invoke(app, ["preview", *inputs, "--count", "2"])
     assert result.exit_code == 0, result.output
     assert result.output.count("sample ") == 2
-    assert "(1)" in result.output
+    assert "(1) at " in result.output
+
+
+def test_a_language_with_a_small_share_is_found(shards_directory: Path, tiny_config: Path, tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "plan.json", {"en": 0.9999, "hi": 0.0001})
+    (record,) = preview(RunConfig(tiny_config), shards_directory, plan, 1, "hi")
+    assert record["lang"] == "hi"
+    assert record["index"] > 1_000
 
 
 def test_a_language_that_is_never_drawn_is_an_error(shards_directory: Path, tiny_config: Path) -> None:

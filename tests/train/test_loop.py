@@ -1,0 +1,141 @@
+"""Bad steps are skipped or end the run, and a disk that is full for one save does not; in this process alone."""
+
+import math
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import MGLMError
+from model.checkpoint_meta import complete_checkpoints
+from model.config import ModelConfig
+from model.cpu import cpu_runtime
+from model.topology import Topology
+from tokenizer.encoding import Tokenizer
+from tokenizer.sampler import Sampler
+from tokenizer.shards import Shards
+from train.batches import PretrainBatches, window_length
+from train.config import PretrainConfig
+from train.job import Job
+from train.metrics import read_metrics
+
+MODEL = ModelConfig(
+    num_layers=2, hidden_size=32, num_attention_heads=2, ffn_hidden_size=128, sequence_length=64, max_positions=128,
+    hidden_dropout=0.0, attention_dropout=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def make_job(shards_directory: Path, tokenizer: Tokenizer, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    from model.parallel import initialize, shut_down
+
+    def make(**settings: Any) -> Job:
+        config = PretrainConfig.model_validate(
+            {"steps": 8, "global_batch_size": 2, "micro_batch_size": 2, "tensorboard": False, **settings}
+        )
+        opened = Shards.open(shards_directory)
+        shares = dict.fromkeys(opened.languages, 1.0)
+        sampler = Sampler(opened.stream_lengths(), shares, window_length(MODEL.sequence_length, config), config.seed)
+        return Job(
+            name="pretraining", output=tmp_path, identity={}, inputs={}, config=config, model=MODEL,
+            tokenizer=tokenizer, steps=config.steps, world_size=1,
+            make_batches=lambda: PretrainBatches(opened, sampler, tokenizer, config, MODEL.sequence_length),
+            languages=tuple(sampler.languages),
+        )  # fmt: skip
+
+    with cpu_runtime():
+        initialize(Topology(), seed=7)
+        try:
+            yield make
+        finally:
+            shut_down()
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Makes the gradients of some steps NaN, as an overflow would; steps count from 1."""
+    from train import loop
+
+    update, done = loop.update_weights, [0]
+
+    def spoilt(optimizer: Any) -> Any:
+        done[0] += 1
+        if done[0] in steps:
+            for part in optimizer.chained_optimizers:
+                part.param_groups[0]["params"][0].main_grad[:] = math.nan
+        return update(optimizer)
+
+    monkeypatch.setattr(loop, "update_weights", spoilt)
+
+
+def test_bad_steps_are_skipped_and_recorded(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    from train.loop import run
+
+    spoil(monkeypatch, {3, 5})
+    job = make_job(save_interval=4, peak_tflops=0.1)
+    assert run(job) == 0
+    rows = read_metrics(job.output / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert {row["step"]: row["skipped"] for row in rows if "skipped" in row} == {
+        3: "gradient norm nan",
+        5: "gradient norm nan",
+    }
+    assert all(math.isfinite(row["loss"]) and 0 < row["mfu"] < 1 for row in rows)
+    events = read_metrics(job.output / "events.jsonl")
+    assert [event["step"] for event in events if event["event"] == "skipped"] == [3, 5]
+    assert set(rows[-1]["loss_of"]) == {"en", "hi", "th"}
+
+
+def test_too_many_bad_steps_end_the_run_and_the_last_checkpoint_stays(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train.loop import run
+
+    spoil(monkeypatch, {3, 4, 5, 6})
+    job = make_job(save_interval=2, max_skipped=2)
+    with pytest.raises(MGLMError, match="step 5; found gradient norm nan, and 3 bad steps among the last 100"):
+        run(job)
+    assert [path.name for path in complete_checkpoints(job.output / "checkpoints")] == [
+        "step-00000002",
+        "step-00000004",
+    ]
+    spoil(monkeypatch, {1})
+    stopping = make_job(on_bad_step="stop")
+    with pytest.raises(MGLMError, match="step 5; found gradient norm nan"):
+        run(stopping)
+    monkeypatch.undo()
+    assert run(make_job(on_bad_step="stop")) == 0  # continues
+
+
+def test_a_save_that_fails_is_told_and_the_next_one_counts(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train import loop
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    train_step = loop.Trainer.train_step
+
+    def with_a_full_disk(trainer: Any, *given: Any) -> Any:
+        limit = 20_000 if trainer.step + 1 in full else soft  # the kernel refuses larger files
+        if limit == soft:
+            trainer.saver.finish()  # what was begun under the limit ends under it
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        return train_step(trainer, *given)
+
+    monkeypatch.setattr(loop.Trainer, "train_step", with_a_full_disk)
+    try:
+        full = {3, 4}  # the save of step 3 ends in step 4
+        job = make_job(save_interval=3)
+        assert loop.run(job) == 0
+        events = read_metrics(job.output / "events.jsonl")
+        assert [event["step"] for event in events if event["event"] == "checkpoint failed"] == [3]
+        assert [path.name for path in complete_checkpoints(job.output / "checkpoints")] == [
+            "step-00000006",
+            "step-00000008",
+        ]
+        full = {9, 10}
+        with pytest.raises(MGLMError, match="found nothing written"):
+            loop.run(make_job(save_interval=30, steps=10))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
