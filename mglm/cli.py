@@ -12,7 +12,7 @@ from core.errors import MGLMError
 from core.log import set_up_logging
 from corpus.commands import app as corpus_app
 from eval.commands import app as eval_app
-from mglm.commands import demo, summarize
+from mglm.commands import delete, demo, package, pull, push, summarize
 from model.commands import app as model_app
 from serve.commands import serve
 from tokenizer.commands import app as tokenizer_app
@@ -28,6 +28,10 @@ app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
 app.command()(summarize)
 app.command()(serve)
+app.command()(package)
+app.command()(push)
+app.command()(pull)
+app.command()(delete)
 
 
 @app.callback()
@@ -39,12 +43,15 @@ def front_door(verbose: Annotated[bool, typer.Option("--verbose", help="Log more
 
 # A library that is missing → the extra of pyproject.toml that brings it: clusters install each stage's part alone.
 EXTRA_OF = {
+    "datasketch": "corpus",
     "fastapi": "serve",
     "fasttext": "corpus",
+    "ftfy": "corpus",
     "h11": "serve",
     "jieba": "eval",
     "megatron": "train",
     "pandas": "corpus",
+    "phonenumbers": "corpus",
     "prometheus_client": "serve",
     "psutil": "train",
     "pyspark": "corpus",
@@ -53,6 +60,7 @@ EXTRA_OF = {
     "safetensors": "train",
     "sentencepiece": "train",
     "starlette": "serve",
+    "stdnum": "corpus",
     "torch": "train",
     "transformers": "train",
     "uvicorn": "serve",

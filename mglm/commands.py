@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from core.errors import MGLMError
-from core.options import ConfigOption, SetOption
+from core.options import ConfigOption, OverwriteOption, SetOption
 
 
 def demo(
@@ -31,6 +31,68 @@ def demo(
     from mglm.demo import run_demo
 
     run_demo(inputs=input_ or [], output=output, config=config, overrides=set_ or [])
+
+
+def package(
+    output: Annotated[Path, typer.Option("--output", help="The zip to make, e.g. mglm.zip.")],
+) -> None:
+    """Put the program into one zip, for `spark-submit --py-files`; what it needs is installed on the workers."""
+    from core.log import get_logger
+    from mglm.package import package as make
+
+    get_logger("package").info("%d files in %s", make(output), output)
+
+
+def delete(
+    ids: Annotated[Path | None, typer.Option("--ids", help="File of doc_ids, one a line.")] = None,
+    urls: Annotated[Path | None, typer.Option("--urls", help="File of URLs, as the documents have them.")] = None,
+    documents: Annotated[Path | None, typer.Option("--documents", help="Directory of `mglm corpus build`.")] = None,
+    shards: Annotated[Path | None, typer.Option("--shards", help="Directory of `mglm tokenizer shard`.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", help="Output of `mglm train pretrain` on these shards; repeatable.")
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Delete documents from corpus and shards, and write into runs which of their steps had drawn them."""
+    from core.config import RunConfig
+    from mglm.delete import delete as delete_everywhere
+
+    lines = delete_everywhere(
+        documents=documents,
+        shards=shards,
+        runs=runs or [],
+        ids=ids,
+        urls=urls,
+        run_config=RunConfig(config, set_ or []),
+    )
+    typer.echo("\n".join(lines))
+
+
+JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Files on the way at the same time.")]
+
+
+def push(
+    input_: Annotated[Path, typer.Option("--input", help="A finished stage, or a training run that has saved.")],
+    output: Annotated[str, typer.Option("--output", metavar="ADDRESS", help="Where to, e.g. s3://bucket/corpus.")],
+    overwrite: OverwriteOption = False,
+    jobs: JobsOption = 8,
+) -> None:
+    """Copy a finished stage, or a run's last checkpoint, to an object store; what lists the files goes last."""
+    from mglm.transfer import push as send
+
+    typer.echo(send(input_, output, overwrite=overwrite, jobs=jobs))
+
+
+def pull(
+    input_: Annotated[str, typer.Option("--input", metavar="ADDRESS", help="What `mglm push` was given as --output.")],
+    output: Annotated[Path, typer.Option("--output", help="A new directory; it appears when it is whole.")],
+    jobs: JobsOption = 8,
+) -> None:
+    """Copy what `mglm push` has completed to a directory, every file checked against its sha256."""
+    from mglm.transfer import pull as fetch
+
+    typer.echo(fetch(input_, output, jobs=jobs))
 
 
 class Precision(StrEnum):

@@ -34,7 +34,7 @@ def test_help_loads_no_heavy_library() -> None:
         "demo", "corpus build", "balancing fit", "balancing sample", "tokenizer train", "tokenizer shard",
         "train pretrain", "train finetune", "train preview", "model describe", "model convert",
         "eval prepare", "eval predict", "eval score", "eval bits-per-byte", "eval report", "summarize",
-        "serve",
+        "serve", "package", "push", "pull",
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(command: str) -> None:

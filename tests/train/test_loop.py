@@ -117,7 +117,7 @@ def test_a_save_that_fails_is_told_and_the_next_one_counts(
     train_step = loop.Trainer.train_step
 
     def with_a_full_disk(trainer: Any, *given: Any) -> Any:
-        limit = 20_000 if trainer.step + 1 in full else soft  # the kernel refuses larger files
+        limit = 300_000 if trainer.step + 1 in full else soft  # the kernel refuses larger files: the weights'
         if limit == soft:
             trainer.saver.finish()  # what was begun under the limit ends under it
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
