@@ -39,7 +39,9 @@ ROOT = Path(__file__).parents[1]
 LAYOUTS = {"TP2": ["tensor_parallel=2"], "PP2": ["pipeline_parallel=2"], "DP2": []}
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
 TOO_LONG_S = 240
-LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-6, 1e-5  # relative; of a loss, and of a tensor's norm
+# Relative; of a loss, and of a tensor's norm. Layouts round differently, and 200 steps add that up; what is not
+# restored shows as 1.
+LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-6, 1e-4
 CONFIG = """
 [model]
 num_layers = 2

@@ -1,7 +1,9 @@
-"""Adam and its schedule from megatron-core, connected to the model, and the repairs their reloading needs.
+"""Adam and its schedule from megatron-core, connected to the model, and the repairs their saving and loading need.
 
 Without apex and TransformerEngine, megatron-core 0.16.1 runs on torch's AdamW, whose `step` it mishandles when it
-loads; `ready_for_load` and `after_load` mend that. tests/model/test_checkpoint.py resumes and compares.
+loads; `ready_for_load` and `after_load` mend that. The distributed optimizer saves the wrong stretches of its state
+where its buffer has several buckets with padding between them; `_padded_between_buckets` mends that.
+tests/model/test_checkpoint.py resumes and compares.
 """
 
 import math
@@ -57,6 +59,8 @@ def build_optimizer(
         use_distributed_optimizer=distributed_optimizer,
     )
     optimizer = get_megatron_optimizer(config, chunks)
+    for part in filter(_is_distributed, _parts(optimizer)):
+        part.get_parameter_state_dp_zero = _padded_between_buckets(part)
     model_config = chunks[0].config
     model_config.grad_scale_func = optimizer.scale_loss
     model_config.finalize_model_grads_func = finalize_model_grads
@@ -199,6 +203,38 @@ def main_parameters(chunks: list[Any], optimizer: Any) -> dict[str, tuple[torch.
                 if any(main is held for group in part.optimizer.param_groups for held in group["params"]):
                     found[name] = (main, part.optimizer)
     return found
+
+
+def _padded_between_buckets(part: Any) -> Any:
+    """`get_parameter_state_dp_zero` that leaves the padding between buckets in.
+
+    megatron-core 0.16.1 leaves it out and then cuts parameters from the result by their places in the padded buffer
+    (distrib_optimizer.py, sharded_param_state_fully_reshardable): behind the first padding, weights and moments are
+    saved shifted, and zeros fill the end. There are several buckets with pipeline parallelism, where the tied embedding
+    has its own, and with overlap; there is padding where a bucket's size is no multiple of 128 and of the data-parallel
+    size. It warns of "data corruption" at most.
+    """
+    original = type(part).get_parameter_state_dp_zero
+
+    def state(*given: Any, **named: Any) -> Any:
+        found = original(part, *given, **named)
+        for number, buffer in enumerate(part.buffers if found is not None else ()):
+            for tensors in found[number].values():
+                for key in ("param", "exp_avg", "exp_avg_sq"):
+                    if key in tensors:
+                        tensors[key] = _spread(tensors[key], buffer)
+        return found
+
+    return state
+
+
+def _spread(coalesced: torch.Tensor, buffer: Any) -> torch.Tensor:
+    """A buffer's values, its buckets one after another, each put where it begins in the padded buffer."""
+    whole, offset = coalesced.new_zeros(buffer.numel), 0
+    for (start, _), bucket in zip(buffer.bucket_indices, buffer.buckets, strict=True):
+        whole[start : start + bucket.numel_unpadded] = coalesced[offset : offset + bucket.numel_unpadded]
+        offset += bucket.numel_unpadded
+    return whole
 
 
 def _keeping_step(part: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from core.errors import MGLMError
-from model import checkpoint
+from model import checkpoint, parallel
 from model.checkpoint import CheckpointSave, latest_checkpoint, load_checkpoint, save_checkpoint
 from model.checkpoint_meta import checkpoint_hash, damage, locate_checkpoint
 from model.config import ModelConfig
@@ -247,3 +247,28 @@ def test_gradients_that_are_not_finite_leave_weights_and_moments_alone() -> None
         assert torch.equal(weight, former)
     for state, former in zip(part.optimizer.state.values(), moments, strict=True):
         assert torch.equal(state["exp_avg"], former)
+
+
+def test_the_state_of_a_buffer_with_padding_between_its_buckets_is_saved_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tied embedding has a bucket of its own under pipeline parallelism; here in one process."""
+    initialise = parallel.initialise
+
+    def with_a_bucket_of_its_own(stage: Any, *given: Any) -> None:
+        initialise(stage, *given)
+        stage.embedding.word_embeddings.weight.shared_embedding = True
+
+    monkeypatch.setattr(parallel, "initialise", with_a_bucket_of_its_own)
+    odd = ModelConfig(**{**MODEL.model_dump(), "num_layers": 1, "max_positions": 35, "ffn_hidden_size": 144})
+    whole = TinyTraining(odd, Topology(), distributed_optimizer=True)
+    (buffer,) = whole.chunks[0].buffers
+    assert len(buffer.buckets) > 1
+    assert buffer.bucket_indices[1][0] != buffer.buckets[0].numel_unpadded  # padded
+    whole.train(0, 4)
+    saved = save_checkpoint(tmp_path, whole.chunks, whole.optimizer, whole.scheduler, whole.meta(4))
+    wanted = whole.train(4, 8)
+    resumed = TinyTraining(odd, Topology(), distributed_optimizer=True, seed=8)
+    resumed.seed = whole.seed
+    load_checkpoint(saved, resumed.chunks, resumed.optimizer, resumed.scheduler)
+    assert resumed.train(4, 8) == pytest.approx(wanted, abs=1e-6)
