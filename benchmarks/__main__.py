@@ -6,4 +6,4 @@ Each benchmark is a module here with a `main()`; without a name all of them run.
 from benchmarks.runner import run_all
 
 if __name__ == "__main__":
-    run_all(__file__, frozenset({"record", "runner", "texts"}))
+    run_all(__file__, frozenset({"crawls", "record", "runner", "texts"}))

@@ -68,8 +68,8 @@ class Normalise(PipelineStep):
             yield doc
 
 
-def content(doc: Document) -> str:
-    return doc.text
+def content(doc: Document) -> bytes:
+    return doc.text.encode()
 
 
 def run(pipeline, tasks, name):

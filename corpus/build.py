@@ -136,7 +136,8 @@ def _plan(stage: Stage, files: list[InputFile], config: CorpusConfig, tasks: int
     """The parts, as the first run of this work cut them: a later one may have other cores and settings."""
     path = stage.work / PLAN_NAME
     if not path.exists():
-        parts = plan_parts(files, config, tasks=tasks, known=stage.base.inputs if stage.base else {})
+        # More parts than tasks at once: the last of them then keep no core waiting for long.
+        parts = plan_parts(files, config, tasks=2 * tasks, known=stage.base.inputs if stage.base else {})
         write_atomically(path, json.dumps([[asdict(split) for split in splits] for splits in parts]))
     parts = [[Split(**split) for split in splits] for splits in json.loads(path.read_text("utf-8"))]
     done = sum((stage.work / "parts" / f"{part_name(number)}.json").exists() for number in range(len(parts)))

@@ -19,7 +19,7 @@ def corpus() -> None:
 def build(
     inputs: Annotated[
         list[str],
-        typer.Option("--input", metavar="PATH", help="JSON Lines file, directory or quoted glob; repeatable."),
+        typer.Option("--input", metavar="PATH", help="JSON Lines, Parquet, text, WET or WARC: file, directory, glob."),
     ],
     output: OutputOption,
     lid_model: Annotated[

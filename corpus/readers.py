@@ -137,19 +137,20 @@ def _as_bytes(column: pa.Array) -> pa.Array | str:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _as_bytes(column.dictionary_decode())
-    if any(is_kind(kind) for is_kind in _STRINGS):
-        return column.cast(pa.large_binary())
+    if any(is_kind(kind) for is_kind in _STRINGS):  # seen as bytes without a copy
+        large = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
+        return column.cast(pa.large_binary() if large else pa.binary())
     return str(kind)
 
 
 def _parquet_verdict(texts: Any, index: int, url: bytes | None, config: CorpusConfig) -> Accepted | Rejected:
     if isinstance(texts, str):
         return reject(TEXT_NOT_STRING, f"a column of {texts}", "", False)
-    data = texts[index].as_py()
+    data = texts[index].as_buffer()
     if data is None:
         return reject(TEXT_NOT_STRING, "null", "", False)
-    if len(data) > config.max_record_bytes:
-        text, invalid = decode(data[: RAW_CHARACTERS * 4], whole=False)
-        return reject(TOO_LONG, too_long(len(data), config), text, invalid)
-    text, invalid = decode(data)
+    if data.size > config.max_record_bytes:
+        text, invalid = decode(data[: RAW_CHARACTERS * 4].to_pybytes(), whole=False)
+        return reject(TOO_LONG, too_long(data.size, config), text, invalid)
+    text, invalid = decode(data.to_pybytes())
     return accept(text, decode(url)[0] if url is not None else None, text, invalid, config)

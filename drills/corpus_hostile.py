@@ -1,8 +1,8 @@
 """Builds a corpus from large hostile files and watches memory: nothing is lost, nothing dies, no line is held whole.
 
-A line of 200 MB, ten million newlines, a gzip of 1 GB of zeros, one of as many empty lines, one WARC page that inflates
-to 500 MB, a text file and a Parquet record of 200 MB, a truncated gzip, and beside each a good document that must come
-out. The peak of all processes together must stay below a bound.
+A line of 200 MB, ten million newlines, a gzip of 1 GB of zeros, one of as many empty lines, 700,000 records of one
+letter, one WARC page that inflates to 500 MB, a text file and a Parquet record of 200 MB, a truncated gzip, and beside
+each a good document that must come out. The peak of all processes together must stay below a bound.
 """
 
 import gzip
@@ -68,7 +68,7 @@ def make_input(folder: Path) -> list[int]:
     (folder / "newlines.jsonl").write_bytes(good[2] + b"\n" * 10_000_000 + good[3])
     write_bomb(folder / "zeros.jsonl.gz", good[4] + b"\n", b"\0" * MIB, 1_000)
     write_bomb(folder / "newlines.jsonl.gz", good[5], b"\n" * MIB, 1_000)
-    write_bomb(folder / "records.jsonl.gz", good[6], b'{"text": "a"}\n' * 70_000, 200)
+    write_bomb(folder / "records.jsonl.gz", good[6], b'{"text": "a"}\n' * 70_000, 10)
     (folder / "truncated.jsonl.gz").write_bytes(gzip.compress(b"".join(good[7:9]) * 50_000)[:-9])
     with (folder / "long.txt").open("wb") as file:
         for _ in range(200):

@@ -1,4 +1,3 @@
-import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from core.errors import MGLMError
+from tests.small_disk import files_no_larger_than
 from tests.tokenizer.conftest import SENTENCES
 from tokenizer import shard_writer
 from tokenizer.encoding import Tokenizer
@@ -149,21 +149,12 @@ def test_an_error_leaves_no_half_written_file_and_finished_ones_stand(tokenizer:
     assert finished_parts(tmp_path, tmp_path) == []
 
 
-@pytest.fixture
-def small_disk() -> Iterator[None]:
-    """No file of this process may exceed 20,000 bytes: writing on fails as on a full disk."""
-    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_a_disk_that_fills_up_leaves_no_half_written_file(
-    tokenizer: Tokenizer, tmp_path: Path, small_disk: None
-) -> None:
-    documents = batch_of([(f"{number:06d}", f"text {number}") for number in range(5_000)])
-    with pytest.raises(MGLMError, match=r"part-00000\.arrow; found .*File too large; expected room to write"):
+def test_a_disk_that_fills_up_leaves_no_half_written_file(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    documents = batch_of([(f"{number:06d}", f"text {number}") for number in range(20_000)])
+    with (
+        files_no_larger_than(300_000),
+        pytest.raises(MGLMError, match=r"part-00000\.arrow; found .*File too large; expected room to write"),
+    ):
         write_part([documents], tokenizer, Part(0, "en", 0), tmp_path, tmp_path)
     assert not list(tmp_path.rglob("*.*"))
 
