@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def files_no_larger_than(size_bytes: int) -> Iterator[None]:
-    """The kernel refuses to let a file grow beyond `size_bytes`. Choose a size that no log of the tests reaches: it holds
-    for the file that pytest's own output may go to, and for what it captures."""
+    """The kernel refuses to let a file grow beyond `size_bytes`.
+
+    Choose a size that no log reaches: it holds for the file that pytest writes to, too, and for what it captures.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:
