@@ -12,11 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from core.spark import path_to_read, path_to_write
 from corpus.near_duplicates import keys_of_languages
+
+DRIVER_LINKS = 1_000_000  # some hundred megabytes of the driver's Python
 
 
 def write_near_duplicates(documents: DataFrame, work: Path, target: Path) -> None:
@@ -61,9 +66,14 @@ def _links(nodes: DataFrame) -> DataFrame:
     return linked.where("a < b").select("a", "b").distinct()
 
 
-def components(session: SparkSession, links: DataFrame, work: Path) -> DataFrame:
-    """node → group, the smallest node it is connected with; nodes without a link are left out."""
+def components(session: SparkSession, links: DataFrame, work: Path, *, driver_links: int = DRIVER_LINKS) -> DataFrame:
+    """node → group, the smallest node it is connected with; nodes without a link are left out.
+
+    Up to `driver_links` links are solved in the driver's memory: a dozen small jobs would cost more than the answer.
+    """
     state = _state(links)
+    if state[0] <= driver_links:
+        return _components_here(session, links, work / "groups.parquet")
     for turn in range(1, 1_000):
         links = _through_file(_small_star(_large_star(links)), work / f"links-{turn % 2}")
         before, state = state, _state(links)
@@ -73,6 +83,20 @@ def components(session: SparkSession, links: DataFrame, work: Path) -> DataFrame
         raise AssertionError("components do not settle")
     stars = links.select(F.col("b").alias("node"), F.col("a").alias("group"))
     return stars.union(stars.select(F.col("group").alias("node"), "group")).distinct()
+
+
+def _components_here(session: SparkSession, links: DataFrame, target: Path) -> DataFrame:
+    """The same by SciPy."""
+    rows = np.array(links.select("a", "b").collect(), dtype=object).reshape(-1, 2)
+    nodes, places = np.unique(rows.T.ravel(), return_inverse=True)
+    ends = places.reshape(2, -1)
+    graph = coo_array((np.ones(ends.shape[1], np.int8), (ends[0], ends[1])), shape=(len(nodes), len(nodes)))
+    _, labels = connected_components(graph, directed=False)
+    smallest = np.full(labels.max(initial=-1) + 1, len(nodes))
+    np.minimum.at(smallest, labels, np.arange(len(nodes)))  # nodes are sorted: the first of a group is its smallest
+    columns = {"node": pa.array(nodes, pa.string()), "group": pa.array(nodes[smallest[labels]], pa.string())}
+    pq.write_table(pa.table(columns), target)
+    return session.read.parquet(path_to_read(target))
 
 
 def _large_star(links: DataFrame) -> DataFrame:

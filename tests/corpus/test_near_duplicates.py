@@ -178,7 +178,8 @@ def test_the_search_finds_the_pairs_that_comparing_all_finds_and_few_others(tmp_
 
 
 @pytest.mark.spark
-def test_a_long_chain_becomes_one_group(tmp_path: Path, spark: SparkConfig) -> None:
+@pytest.mark.parametrize("driver_links", [0, 1_000])
+def test_a_long_chain_becomes_one_group(driver_links: int, tmp_path: Path, spark: SparkConfig) -> None:
     from corpus.near_duplicates_job import components
 
     generator = random.Random(4)
@@ -188,6 +189,7 @@ def test_a_long_chain_becomes_one_group(tmp_path: Path, spark: SparkConfig) -> N
     links = [*itertools.pairwise(chain), *itertools.pairwise([*circle, circle[0]]), tuple(pair)]
     with spark_session("test", spark) as session:
         frame = session.createDataFrame([tuple(sorted(link)) for link in links], "a string, b string")
-        found = {row.node: row.group for row in components(session, frame, tmp_path).collect()}
+        groups = components(session, frame, tmp_path, driver_links=driver_links)
+        found = {row.node: row.group for row in groups.collect()}
     expected = {node: min(group) for group in (chain, circle, pair) for node in group}
     assert found == expected
