@@ -41,13 +41,11 @@ def _suspect() -> re.Pattern[str]:
 
     ftfy itself looks at every character in a dozen ways; this leaves it a few lines of most texts.
     """
-    pairs = []
-    for encoding in CHARMAP_ENCODINGS:
-        leads, continuations = _characters(encoding, 0xC2, 0xF5), _characters(encoding, 0x80, 0xC0)
-        pairs.append(f"[{leads}][{continuations}]")
-    every = "|".join(pairs)
-    leads = "".join(_characters(encoding, 0xC2, 0xF5) for encoding in CHARMAP_ENCODINGS)
-    return re.compile(f"(?=[{leads}])(?:{every})")
+    leads = [_characters(encoding, 0xC2, 0xF5) for encoding in CHARMAP_ENCODINGS]
+    continuations = [_characters(encoding, 0x80, 0xC0) for encoding in CHARMAP_ENCODINGS]
+    pairs = "|".join(f"(?<=[{lead}])[{after}]" for lead, after in zip(leads, continuations, strict=True))
+    # Two plain classes first: `re` runs over text that has neither without trying the pairs.
+    return re.compile(f"[{''.join(leads)}](?=[{''.join(continuations)}])(?:{pairs})")
 
 
 def _characters(encoding: str, first: int, stop: int) -> str:
