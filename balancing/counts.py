@@ -150,6 +150,14 @@ def _from_documents(directory: Path, columns: Columns) -> Counts:
     counts = {code: float(count[columns.count]) for code, count in manifest.counts.items() if code != UNKNOWN}
     if unplaced := manifest.counts.get(UNKNOWN):
         log.info("left out: %d documents of no known language", unplaced["documents"])
+    held = {
+        code
+        for code in counts
+        if manifest.counts[code]["documents"] <= manifest.counts[code].get("heldout_documents", 0)
+    }
+    if held:
+        log.info("left out: all documents are held out of %s", ", ".join(sorted(held)))
+        counts = {code: count for code, count in counts.items() if code not in held}
     tokens = {code: manifest.counts[code]["bytes"] / columns.bytes_per_token for code in counts}
     return Counts(counts, columns.count, manifest.content_hash(), tokens, "estimated")
 

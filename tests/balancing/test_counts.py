@@ -108,6 +108,18 @@ def test_documents_give_their_counts_and_an_estimate_of_tokens(documents_directo
         read(documents_directory, "pages")
 
 
+def test_a_language_whose_documents_are_all_held_out_has_no_share(tmp_path: Path) -> None:
+    stage = open_stage(tmp_path / "documents", schema=DOCUMENTS, config={}, inputs={})
+    made = {"en": (10, 1), "hy": (1, 1), "und": (4, 0)}
+    stage.finish(
+        counts={
+            code: {"documents": documents, "heldout_documents": held, "characters": 100, "bytes": 100}
+            for code, (documents, held) in made.items()
+        }
+    )
+    assert read(tmp_path / "documents", "documents").counts == {"en": 10}
+
+
 def test_shards_give_the_tokens_they_counted_in_proportion_where_a_budget_cut_them(tmp_path: Path) -> None:
     made = {"en": {"documents": 20, "tokens": 900, "bytes": 4_000}, "sw": {"documents": 5, "tokens": 70, "bytes": 200}}
     for name, available, tokens, source in (

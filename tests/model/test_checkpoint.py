@@ -135,13 +135,14 @@ def test_training_goes_on_while_a_checkpoint_is_written_by_this_process_alone(
         return write(writer, bucket)
 
     monkeypatch.setattr(checkpoint, "_write_bucket", write_later)
+    others = {child.pid for child in psutil.Process().children(recursive=True)}  # such as an earlier test's Java
     kept = {"sums": [1.0]}
     meta = {**training.meta(2), "kept": kept}
     save = CheckpointSave(tmp_path, training.chunks, training.optimizer, training.scheduler, meta)
     kept["sums"].append(2.0)
     assert not save.written
     after = training.train(2, 4)
-    assert psutil.Process().children(recursive=True) == []
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= others
     assert latest_checkpoint(tmp_path) is None
     may_write.set()
     saved = save.finish()
