@@ -68,6 +68,8 @@ def test_unknown_kinds_and_countries_are_named() -> None:
         PrivateData(["phone"], ["XX"])
 
 
-def test_long_texts_without_any_take_no_time_to_speak_of() -> None:
-    for text in ("x" * 50_000 + "@", "1 2" * 10_000, "a." * 20_000, "1:" * 20_000, "+1 " * 4_000):
-        EVERY(Document(text, None))
+@pytest.mark.parametrize("text", ["x" * 50_000 + "@", "a." * 20_000, "1:" * 20_000])
+def test_texts_made_to_send_a_pattern_astray_come_back_as_they_are(text: str) -> None:
+    judged = EVERY(Document(text, None))
+    assert isinstance(judged, Document)
+    assert judged.text == text

@@ -122,4 +122,5 @@ def test_damaged_bytes_never_raise(tmp_path: Path) -> None:
             start = draw.randrange(len(data))
             data[start : start + draw.randint(0, 9)] = draw.randbytes(draw.randint(0, 9))
         for _, verdict in read(tmp_path / "a.warc", bytes(data))[0]:
-            (verdict.text if isinstance(verdict, Accepted) else verdict.raw + verdict.detail).encode()
+            text = verdict.text if isinstance(verdict, Accepted) else verdict.raw + verdict.detail
+            assert text.encode("utf-8").decode("utf-8") == text  # no lone surrogate, which would stop a writer later

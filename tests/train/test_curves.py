@@ -97,5 +97,6 @@ def test_a_full_disk_ends_the_boards_and_not_the_run(tmp_path: Path) -> None:
 
     shown._tensorboard = SimpleNamespace(add_scalar=full, close=full)
     shown.show(1, {"loss": 1.0})
+    assert shown._tensorboard is None
     shown.show(2, {"loss": 1.0})
     shown.close()
