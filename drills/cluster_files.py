@@ -28,7 +28,7 @@ TOO_LONG_S = 300
 
 def main() -> None:
     scripts = sorted([*FOLDER.glob("*.sh"), *FOLDER.glob("slurm/*.sbatch")])
-    subprocess.run(["shellcheck", *map(str, scripts)], check=True)
+    subprocess.run([Path(sys.executable).with_name("shellcheck"), *map(str, scripts)], check=True)
     print(f"shellcheck: nothing to say of {len(scripts)} scripts")
     manifests = sorted(FOLDER.glob("kubernetes/*.yaml"))
     fit_the_schema(manifests)

@@ -85,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("error: mount and chroot need root; found another user. Run it in a machine or container of your own")
-    subprocess.run(["hadolint", str(DOCKERFILE)], check=True)
+    subprocess.run([Path(sys.executable).with_name("hadolint"), str(DOCKERFILE)], check=True)
     print("hadolint: nothing to say", flush=True)
     for target in arguments.target or checks:
         with tempfile.TemporaryDirectory(prefix="mglm-image-") as folder:
