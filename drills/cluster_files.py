@@ -47,7 +47,13 @@ def main() -> None:
 
 def fit_the_schema(manifests: list[Path]) -> None:
     for version in KUBERNETES:
-        words = ["kubernetes-validate", "--strict", "--quiet", "--kubernetes-version", version]
+        words = [
+            Path(sys.executable).with_name("kubernetes-validate"),
+            "--strict",
+            "--quiet",
+            "--kubernetes-version",
+            version,
+        ]
         if subprocess.run([*words, *map(str, manifests)]).returncode:
             sys.exit(f"error: not as Kubernetes {version} wants it")
 
