@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 TOKENIZER_DIRECTORY = "tokenizer"  # inside the shards
+TASKS_FINER = 8  # a task takes minutes of a core, its start milliseconds: with many, all cores end together
 
 log = get_logger("tokenizer")
 
@@ -181,7 +182,7 @@ def _write_parts(
             for number, (part, limit) in enumerate(wanted)
         }
         sizes = {number: text_bytes[part.lang] // part.of for number, (part, *_) in items.items()}
-        bins = [[items[number] for number in numbers] for numbers in into_bins(sizes, tasks)]
+        bins = [[items[number] for number in numbers] for numbers in into_bins(sizes, TASKS_FINER * tasks)]
         rows |= {row.number: row for row in run_tasks(session, bins, work.write)}
     return [
         row

@@ -36,7 +36,7 @@ from tokenizer.encoding import Tokenizer
 BATCH_DOCUMENTS = 1_000
 BATCH_BYTES = 16 << 20
 LONG_BYTES = 1 << 20
-SYNC_BYTES = 32 << 20
+SYNC_BYTES = 8 << 20
 STREAM_EXTRA = 2  # [CLS] before and eos after each document, in the stream that the sampler cuts
 
 
