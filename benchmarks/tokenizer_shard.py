@@ -1,13 +1,14 @@
 """`mglm tokenizer shard` beside SentencePiece alone, megatron-core's builder and datatrove, on the same text and cores.
 
 Each gets as many processes as there are cores, which read the same documents from Parquet. SentencePiece alone keeps
-nothing of what it encodes: that is the limit. Megatron's loop encodes to lists, makes a tensor of each document and
-adds it to an IndexedDatasetBuilder, as tools/preprocess_data.py does; a checkout can be named to run that itself.
-datatrove's stage runs in an environment of its own (`make bench` makes it), with the same pieces in the `tokenizers`
-library.
+nothing of what it encodes: that is the limit, and it is given again with the ids kept on disk. Megatron's loop encodes
+to lists, makes a tensor of each document and adds it to an IndexedDatasetBuilder, as tools/preprocess_data.py does; a
+checkout can be named to run that itself. datatrove's stage runs in an environment of its own (`make bench` makes it),
+with the same pieces in the `tokenizers` library.
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -99,6 +101,9 @@ def measure_in(work: Path, arguments: argparse.Namespace) -> None:
             calls: dict[str, Callable[[], object]] = {
                 "SentencePiece alone, arrays of ids (the limit)": lambda: pool.map(encode_arrays, shares, chunksize=1),
                 "mglm tokenizer shard": partial(ours, documents),
+                "the limit, ids written, synced and hashed": lambda: pool.map(
+                    partial(encode_and_keep, work), shares, chunksize=1
+                ),
                 "SentencePiece alone, lists of ids": lambda: pool.map(encode_lists, shares, chunksize=1),
             }
             if has_megatron():
@@ -195,12 +200,24 @@ def encode_arrays(share: list[tuple[str, int]]) -> int:
     return sum(len(ids) for batch in batches(share) for ids in _TOKENIZER[0].encode_arrays(batch.to_pylist()))
 
 
+def encode_and_keep(folder: Path, share: list[tuple[str, int]]) -> str:
+    """`encode_arrays` with what nobody is spared who keeps the ids: a file, on the disk, with its sha256."""
+    with (folder / f"{os.getpid()}.ids").open("wb") as file:
+        digest = hashlib.sha256()
+        for batch in batches(share):
+            ids = np.concatenate(_TOKENIZER[0].encode_arrays(batch.to_pylist()))
+            digest.update(ids)
+            file.write(ids)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
 def encode_lists(share: list[tuple[str, int]]) -> int:
     return sum(len(ids) for batch in batches(share) for ids in _TOKENIZER[0].encode_batch(strings(batch)))
 
 
 def megatron(folder: Path, share: list[tuple[str, int]]) -> None:
-    import numpy as np
     import torch
     from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 

@@ -11,6 +11,8 @@ are those of the whole, but for near ties, which SentencePiece's 32-bit sums dec
 may be cut in two. A tokenizer that puts a space before every text puts one before each stretch.
 """
 
+import hashlib
+import io
 import json
 import os
 import uuid
@@ -27,7 +29,6 @@ import pyarrow.compute as pc
 
 from core.document_ranges import HASHES, HashRange
 from core.errors import MGLMError
-from core.manifest import sha256_file
 from core.schemas import SHARDS_TABLE
 from tokenizer.encoding import Tokenizer
 
@@ -154,6 +155,21 @@ def _end_of_stretch(text: bytes, start: int, limit: int) -> int:
     return limit
 
 
+class HashedFile(io.FileIO):
+    """A new file whose sha256 is known when it is written: it need not be read again."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "x")
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        left = memoryview(data)
+        while left:  # a write of the system may take less
+            left = left[super().write(left) :]
+        return len(data)
+
+
 class _PartWriter:
     def __init__(self, part: Part, output: Path, tokenizer: Tokenizer, limit: int | None) -> None:
         self.part, self._path, self._tokenizer, self._limit = part, output / part.path, tokenizer, limit
@@ -205,14 +221,13 @@ class _PartWriter:
             identity = {"lang": self.part.lang, "part": str(self.part.index), "tokenizer": self._tokenizer.sha256}
             self._arrow_schema = SHARDS_TABLE.with_metadata({**SHARDS_TABLE.metadata, **identity})
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._temporary.open("wb")
+            self._file = HashedFile(self._temporary)
             self._arrow = pa.ipc.new_file(self._file, self._arrow_schema)
 
     def finish(self, whole: bool) -> PartRow:
         if self._file is not None:
             self._arrow.close()
             self._syncs.shutdown()
-            self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             self._temporary.replace(self._path)
@@ -224,7 +239,7 @@ class _PartWriter:
             tokens=self._tokens,
             n_bytes=self._n_bytes,
             bytes=self._path.stat().st_size if self._rows else 0,
-            sha256=sha256_file(self._path) if self._rows else "",
+            sha256=self._file.sha256.hexdigest() if self._rows else "",
             limit=self._limit,
             whole=whole,
         )
