@@ -1,9 +1,10 @@
 """Speed and memory beside something else in the same run: `python -m benchmarks [NAME …]`.
 
-Each benchmark is a module here with a `main()`; without a name all of them run. Exit status: how many failed.
+Each benchmark is a module here with a `main()`; without a name all of them run but those
+that take hours. Exit status: how many failed.
 """
 
 from benchmarks.runner import run_all
 
 if __name__ == "__main__":
-    run_all(__file__, frozenset({"crawls", "record", "runner", "texts"}))
+    run_all(__file__, frozenset({"crawls", "evidence_report", "record", "runner", "texts"}), frozenset({"evidence"}))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from balancing import fit_plan
 from balancing.config import BalancingConfig
 from balancing.sample import make_sample
-from core.documents import document_id
+from core.documents import document_id, split_of, uniform
 from core.manifest import FileEntry, describe_files, open_stage, read_manifest
 from core.plan import Plan
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, SAMPLE, SAMPLE_TABLE, SHARDS
@@ -49,13 +49,16 @@ def texts(languages: int | None = None) -> dict[str, list[str]]:
     return {lang: found[lang] for lang in sorted(largest)}
 
 
-def make_documents(directory: Path, text_bytes: int, languages: int | None = None) -> int:
-    """documents/1 of about so many bytes of text, nothing held out, as `mglm corpus build` lays it out; the bytes.
+def make_documents(
+    directory: Path, text_bytes: int | None, languages: int | None = None, *, heldout_share: float = 0.0
+) -> int:
+    """documents/1 of about so many bytes of text, or of each text once, as `mglm corpus build` lays it out; the bytes.
 
-    In a process of its own, so that what it holds does not count as what is measured after it.
+    A share of the documents is held out by their hash, at least one of a language; of share 0 none. In a process of its
+    own, so that what it holds does not count as what is measured after it.
     """
     child = multiprocessing.get_context("spawn").Process(
-        target=_make_documents, args=(directory, text_bytes, languages)
+        target=_make_documents, args=(directory, text_bytes, languages, heldout_share)
     )
     child.start()
     child.join()
@@ -121,22 +124,27 @@ def plan_of(documents: Path, *, strategy: str = "two-stage") -> Plan:
     return fit_plan({code: count["bytes"] for code, count in counts.items()}, strategy=strategy)  # type: ignore[arg-type]
 
 
-def _make_documents(directory: Path, text_bytes: int, languages: int | None) -> None:
+def _make_documents(directory: Path, text_bytes: int | None, languages: int | None, heldout_share: float) -> None:
+    asked = {"text_bytes": text_bytes, "languages": languages, "heldout_share": heldout_share}
+    stage = open_stage(directory, schema=DOCUMENTS, config=asked, inputs={})
+    if stage.done:
+        return
     found = texts(languages)
     once = sum(len(text.encode()) for of_language in found.values() for text in of_language)
-    stage = open_stage(directory, schema=DOCUMENTS, config={}, inputs={})
     counts, rows = {}, {}
     for lang, of_language in sorted(found.items()):
-        table = pa.Table.from_pylist(list(_rows(of_language, text_bytes / once)), schema=DOCUMENTS_TABLE)
-        table = table.sort_by("doc_id")
+        of_share = list(_rows(of_language, text_bytes / once if text_bytes else 1.0, heldout_share))
+        if heldout_share and not any(row["split"] == "heldout" for row in of_share):
+            min(of_share, key=lambda row: uniform(str(row["doc_id"]), "split"))["split"] = "heldout"
+        table = pa.Table.from_pylist(of_share, schema=DOCUMENTS_TABLE).sort_by("doc_id")
         place = directory / "documents" / f"lang={lang}" / "part-00000.parquet"
-        place.parent.mkdir(parents=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         size = sum(table.column("n_bytes").to_pylist())
         group = max(1, len(table) * ROW_GROUP_BYTES // max(size, 1))
         pq.write_table(table, place, row_group_size=group, compression="zstd", use_dictionary=["split", "script"])
         counts[lang] = {
             "documents": len(table),
-            "heldout_documents": 0,
+            "heldout_documents": table.column("split").to_pylist().count("heldout"),
             "characters": sum(table.column("n_chars").to_pylist()),
             "bytes": size,
         }
@@ -144,12 +152,13 @@ def _make_documents(directory: Path, text_bytes: int, languages: int | None) -> 
     stage.finish(rows=rows, counts=counts)
 
 
-def _rows(of_language: list[str], times: float) -> Iterator[dict[str, object]]:
+def _rows(of_language: list[str], times: float, heldout_share: float) -> Iterator[dict[str, object]]:
     for number in range(max(1, round(times * len(of_language)))):
         turn, index = divmod(number, len(of_language))
         text = of_language[index] + (f"\n{turn}" if turn else "")
+        doc_id = document_id(text)
         yield {
-            "doc_id": document_id(text),
+            "doc_id": doc_id,
             "text": text,
             "url": None,
             "script": "Zyyy",
@@ -159,5 +168,5 @@ def _rows(of_language: list[str], times: float) -> Iterator[dict[str, object]]:
             "n_bytes": len(text.encode()),
             "source": "benchmark",
             "offset": number,
-            "split": "train",
+            "split": split_of(doc_id, heldout_share),
         }

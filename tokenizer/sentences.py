@@ -9,6 +9,7 @@ Thai and Lao have no end marks, and Khmer and Burmese often go without: there a 
 at its spaces, which stand between sentences and clauses.
 
 The authors' code knows Latin and Chinese marks only; in other scripts the whole sample is one sentence to it.
+`AuthorsSentenceEnds` does as it does, to be measured against.
 """
 
 import itertools
@@ -19,6 +20,8 @@ import regex
 
 from core.sentence_marks import CLOSERS, SENTENCE_MARKS
 from tokenizer.encoding import Tokenizer
+
+AUTHORS_MARKS = tuple(".?!;:。？！；…")  # theirs has the newline too, which their tokenizer makes a space
 
 _MARKS = rf"[{SENTENCE_MARKS}--[.!?]]"  # those of ASCII are another matter
 _CLOSERS = CLOSERS
@@ -118,3 +121,19 @@ class SentenceEnds:
                 traits[places, trait] = of_character[:, trait, None]
             traits[places[:, -1], _HARD] = of_character[:, _HARD]
             traits[places[:, 0], _SPACED] = of_character[:, _SPACED]
+
+
+class AuthorsSentenceEnds:
+    """Sentence ends as the authors' code has them: after a piece that contains one of its marks, and nowhere else."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._ends = np.zeros(tokenizer.vocab_size, bool)
+        for index in range(tokenizer.pieces):
+            self._ends[index] = any(mark in tokenizer.piece_text(index) for mark in AUTHORS_MARKS)
+        self._ends[tokenizer.eos_id] = True
+
+    def starts(self, tokens: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`SentenceEnds.starts`; words are not looked for, since whole sentences are taken."""
+        starts = begins.copy()
+        starts[1:] |= self._ends[tokens[:-1]]
+        return starts, starts

@@ -15,7 +15,7 @@ from core.examples import Example
 from tokenizer.encoding import Tokenizer
 from tokenizer.inputs import encode_source
 from tokenizer.sampler import Draw, Sampler
-from tokenizer.sentences import SentenceEnds
+from tokenizer.sentences import AuthorsSentenceEnds, SentenceEnds
 from tokenizer.shards import Shards
 from train.blank_infilling import MODES, choose_blanks, max_spans, row_length
 from train.blank_layout import NO_LOSS, NO_SEGMENT, Blanks, Row, Rows, Sample, Samples, layout_rows, only_sample
@@ -57,7 +57,8 @@ class PretrainBatches:
     ) -> None:
         """`first_step`: the step that the sampler's sample 0 belongs to."""
         self._shards, self._sampler, self._tokenizer, self._config = shards, sampler, tokenizer, config
-        self._sentences = SentenceEnds(tokenizer)
+        as_authors = config.blanks.sentence_ends == "authors"
+        self._sentences = AuthorsSentenceEnds(tokenizer) if as_authors else SentenceEnds(tokenizer)
         self._length, self._before = sequence_length, first_step * config.global_batch_size
         self._most_spans = max_spans(sequence_length, config.blanks)
         self.row_length = row_length(sequence_length, config.blanks)

@@ -123,6 +123,8 @@ class BlankConfig(Section):
     mean_span: float = Field(default=3.0, gt=0)  # of the Poisson distribution of token blanks' lengths
     max_span: int = Field(default=39, gt=0)
     min_generation: float = Field(default=0.25, gt=0, lt=1)  # least share of a sample to be generated
+    # authors: Latin and Chinese marks alone end sentences, and whole ones are taken until the share is passed
+    sentence_ends: Literal["every script", "authors"] = "every script"
 
     @model_validator(mode="after")
     def _check_modes(self) -> Self:

@@ -14,7 +14,7 @@ from core.manifest import open_stage
 from core.schemas import SAMPLE, SAMPLE_TABLE
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
-from tokenizer.sentences import SentenceEnds
+from tokenizer.sentences import AuthorsSentenceEnds, SentenceEnds
 from tokenizer.train import train_tokenizer
 from train.blank_infilling import MODES, choose_blanks, max_spans, row_length
 from train.blank_layout import NO_LOSS, Rows, layout_rows
@@ -93,3 +93,19 @@ def test_the_share_is_within_a_point_of_its_target_in_every_language(
         shares[lang] = blanks.length_N.sum() / of_language.length_B.sum()
     assert len(shares) == 101
     assert {lang: share for lang, share in shares.items() if abs(share - config.blank_share) > 0.01} == {}
+
+
+def test_with_the_authors_sentence_ends_whole_rows_are_blanked_where_they_know_no_mark(
+    rows: dict[str, Rows], tokenizer: Tokenizer
+) -> None:
+    config = ONLY["sentences"].model_copy(update={"sentence_ends": "authors"})
+    shares = {}
+    for lang in ("en", "hi", "am"):
+        blanks = choose_blanks(
+            rows[lang], seed=1, index_B=np.arange(SAMPLES), ids=tokenizer, sentences=AuthorsSentenceEnds(tokenizer),
+            config=config, spans=max_spans(LENGTH, config),
+        )  # fmt: skip
+        shares[lang] = blanks.length_N.sum() / rows[lang].length_B.sum()
+    assert 0.15 <= shares["en"] < 0.3
+    assert shares["hi"] > 2 * shares["en"]
+    assert shares["am"] > 2 * shares["en"]

@@ -1,0 +1,214 @@
+"""Does two-stage balancing do what the paper says? The same small GLM under several plans, tokenizers and objectives.
+
+    python -m benchmarks.evidence [--work DIR] [--only plans tokenizers objectives] [--seeds 3] [--steps 500]
+
+Documents in 101 languages are split by their hash into those trained on and those measured on before anything else is
+done. Then models are trained that differ in one thing alone: the plan that says how often each language is drawn, the
+tokenizer that was trained on a plan's sample, or the blanks that are cut. All have the same shape, the same steps, the
+same number of tokens; a seed sets the weights a model begins with and what it draws. Measured are bits per byte of the
+held-out documents, language by language.
+
+A run that was finished is not made again, one that was killed goes on: start the same command again. With the defaults
+it takes about two hours on two cores. The outcome is docs/evidence.md with its figure, and a record among the others.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from balancing import fit_plan
+from balancing.config import BalancingConfig, Strategy
+from balancing.sample import make_sample
+from benchmarks import evidence_report, texts
+from core.log import get_logger, set_up_logging
+from core.manifest import read_manifest
+from core.schemas import DOCUMENTS
+from core.spark import SparkConfig, spark_session
+from tokenizer.config import TokenizerConfig
+from tokenizer.shard_job import shard
+from tokenizer.train import train_tokenizer
+from train.job import EVENTS
+from train.metrics import read_metrics
+
+PLANS: tuple[Strategy, ...] = ("raw", "alpha", "two-stage", "unimax")
+SHARED = "two-stage"  # the plan whose sample the tokenizer is trained on where tokenizers are not what differs
+HELDOUT_SHARE = 0.08
+SAMPLE_BYTES = 12_000_000
+BYTES_PER_TOKEN = 4.0  # for UniMax, which must know how much there is before there is a tokenizer
+WINDOW = 128
+OBJECTIVES = {
+    "token blanks alone": (1.0, 0.0, 0.0),
+    "sentence blanks alone": (0.0, 1.0, 0.0),
+    "generation alone": (0.0, 0.0, 1.0),
+}
+AUTHORS_ENDS = "the authors' sentence ends"
+
+log = get_logger("evidence")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model to be trained: what differs between models, and nothing else."""
+
+    experiment: str
+    variant: str
+    seed: int
+    tokenizer: str = SHARED
+    plan: str = SHARED
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of its directory: runs of two experiments that are the same are made once."""
+        objective = self.variant.replace(" ", "-").replace("'", "") if self.overrides else "all"
+        return f"{self.tokenizer}_{self.plan}_{objective}_{self.seed}"
+
+
+def main() -> None:
+    """Makes what is missing, and writes the report of all that is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/evidence"), help="where all is kept [runs/evidence]")
+    experiments = ["plans", "tokenizers", "objectives"]
+    parser.add_argument("--only", nargs="+", choices=experiments, default=experiments)
+    parser.add_argument("--seeds", type=int, default=3, help="of the plans; of the others one less [3]")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=32, help=f"rows of {WINDOW} tokens in a step [32]")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--vocab-size", type=int, default=12_000)
+    parser.add_argument("--heldout-documents", type=int, default=6, help="of each language, that are measured on [6]")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at once, a core each")
+    arguments = parser.parse_args()
+    set_up_logging()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    runs = plan_runs(arguments.only, arguments.seeds)
+    prepare(arguments.work, sorted({run.tokenizer for run in runs}), arguments)
+    train_all(arguments.work, runs, arguments)
+    sizes = {
+        code: count["bytes"] for code, count in read_manifest(arguments.work / "documents", DOCUMENTS).counts.items()
+    }
+    scores = {run: scores_of(arguments.work, run) for run in runs}
+    evidence_report.write(scores, sizes, described(arguments))
+
+
+def plan_runs(experiments: Sequence[str], seeds: int) -> list[Run]:
+    """Every run of the experiments; what an experiment compares with is among its own."""
+    runs = []
+    fewer = max(1, seeds - 1)
+    if "plans" in experiments:
+        runs += [Run("plans", plan, seed, plan=plan) for seed in range(seeds) for plan in PLANS]
+    if "tokenizers" in experiments:
+        runs += [Run("tokenizers", plan, seed, tokenizer=plan, plan=plan) for seed in range(fewer) for plan in PLANS]
+    if "objectives" in experiments:
+        for seed in range(fewer):
+            runs.append(Run("objectives", "all three", seed))
+            names = ("token_blanks", "sentence_blanks", "generation")
+            for variant, shares in OBJECTIVES.items():
+                settings = [f"pretrain.blanks.{name}={share}" for name, share in zip(names, shares, strict=True)]
+                runs.append(Run("objectives", variant, seed, overrides=tuple(settings)))
+            ends = ("pretrain.blanks.sentence_ends=authors",)
+            runs.append(Run("objectives", AUTHORS_ENDS, seed, overrides=ends))
+    return runs
+
+
+def prepare(work: Path, tokenizers: Sequence[str], arguments: argparse.Namespace) -> None:
+    """Documents, plans, and for each plan's tokenizer the shards; what is there stays."""
+    texts.make_documents(work / "documents", None, heldout_share=HELDOUT_SHARE)
+    counts = {code: count["bytes"] for code, count in read_manifest(work / "documents", DOCUMENTS).counts.items()}
+    budget = arguments.steps * arguments.batch * WINDOW
+    for strategy in PLANS:
+        of_unimax: dict[str, Any] = {}
+        if strategy == "unimax":
+            tokens = {code: n_bytes / BYTES_PER_TOKEN for code, n_bytes in counts.items()}
+            of_unimax = {"budget_tokens": budget, "available_tokens": tokens, "available_source": "estimated"}
+        plan = fit_plan(counts, strategy=strategy, sequence_tokens=WINDOW, count_unit="bytes", **of_unimax)
+        (work / f"{strategy}.json").write_text(plan.to_json(), encoding="utf-8")
+    spark = SparkConfig()
+    with spark_session("evidence", spark):
+        for name in tokenizers:
+            plan_path, sample = work / f"{name}.json", work / "samples" / name
+            config = BalancingConfig(sample_bytes=SAMPLE_BYTES)
+            make_sample(work / "documents", plan_path, sample, config=config, spark=spark)
+            made = TokenizerConfig(vocab_size=arguments.vocab_size, num_threads=arguments.processes)
+            train_tokenizer(sample, work / "tokenizers" / name, made)
+            every = work / "raw.json"  # every language, whatever its share
+            shard(
+                work / "documents", every, work / "tokenizers" / name, work / "shards" / name, TokenizerConfig(), spark
+            )
+
+
+def train_all(work: Path, runs: Sequence[Run], arguments: argparse.Namespace) -> None:
+    """Trains those that are not finished, so many at once, each on a core of its own."""
+    missing = list({run.name: run for run in runs if not is_finished(work, run)}.values())
+    log.info("%d of %d models are to be trained", len(missing), len({run.name for run in runs}))
+    with ThreadPoolExecutor(arguments.processes) as pool:
+        for run in pool.map(lambda run: train(work, run, arguments), missing):
+            log.info("%s", run.name)
+
+
+def train(work: Path, run: Run, arguments: argparse.Namespace) -> Run:
+    """Trains one model by the project's own command."""
+    settings = {
+        "model.num_layers": arguments.layers,
+        "model.hidden_size": arguments.hidden,
+        "model.num_attention_heads": max(1, arguments.hidden // 32),
+        "model.sequence_length": WINDOW,
+        "model.hidden_dropout": 0.0,
+        "model.attention_dropout": 0.0,
+        "pretrain.steps": arguments.steps,
+        "pretrain.global_batch_size": arguments.batch,
+        "pretrain.micro_batch_size": arguments.batch,
+        "pretrain.learning_rate": 2e-3,
+        "pretrain.warmup_steps": arguments.steps // 20,
+        "pretrain.seed": 1 + run.seed,
+        "pretrain.precision": arguments.precision,
+        "pretrain.eval_interval": arguments.steps,
+        "pretrain.save_interval": arguments.steps,
+        "pretrain.heldout_documents": arguments.heldout_documents,
+        "pretrain.sample_prompts": 0,
+        "pretrain.tensorboard": "false",
+    }
+    overrides = [f"{name}={value}" for name, value in settings.items()] + list(run.overrides)
+    command = [sys.executable, "-m", "mglm", "train", "pretrain", "--nproc", "1"]
+    command += ["--shards", str(work / "shards" / run.tokenizer), "--plan", str(work / f"{run.plan}.json")]
+    command += ["--heldout", str(work / "documents"), "--output", str(work / "runs" / run.name)]
+    for override in overrides:
+        command += ["--set", override]
+    one_core = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=one_core, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"error: {run.name} ended with status {done.returncode}\n{done.stderr[-3_000:]}")
+    return run
+
+
+def is_finished(work: Path, run: Run) -> bool:
+    return (work / "runs" / run.name / "manifest.json").exists()
+
+
+def scores_of(work: Path, run: Run) -> dict[str, float]:
+    """Held-out bits per byte of each language, at the end of a run."""
+    rows = read_metrics(work / "runs" / run.name / EVENTS)
+    return dict([row for row in rows if row["event"] == "evaluation"][-1]["languages"])
+
+
+def described(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the report says of how it was made."""
+    names = ("steps", "batch", "layers", "hidden", "vocab_size", "heldout_documents", "precision")
+    return {name: getattr(arguments, name) for name in names} | {
+        "window": WINDOW,
+        "heldout_share": HELDOUT_SHARE,
+        "source": texts.source(),
+        "plans": {name: json.loads((arguments.work / f"{name}.json").read_text("utf-8")) for name in PLANS},
+    }
+
+
+if __name__ == "__main__":
+    main()
