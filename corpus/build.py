@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,26 @@ from core.errors import MGLMError
 from core.languages import UNKNOWN, language_name
 from core.log import get_logger
 from core.manifest import FileEntry, Manifest, Stage, open_stage, sha256_file, write_atomically
-from core.schemas import DOCUMENTS
+from core.schemas import DOCUMENTS, REJECTED_TABLE
 from core.spark import SparkConfig, spark_session
 from corpus import merge
 from corpus.config import CorpusConfig
 from corpus.counts import write_counts
-from corpus.inputs import EXPANSION, LARGE_COMPRESSED_BYTES, InputFile, Split, find_inputs, plan_parts
+from corpus.inputs import (
+    EXPANSION,
+    LARGE_COMPRESSED_BYTES,
+    InputFile,
+    Split,
+    find_inputs,
+    pack_parts,
+    plan_parts,
+    unpack_parts,
+)
+from corpus.joining import Joining, group_parts
 from corpus.merge import Merged, Merging, Piece, plan_pieces
-from corpus.parts import PartJournal, part_name
+from corpus.older import in_order
+from corpus.parts import KEYS_TABLE, Summary, finished_parts, part_name
+from corpus.passes import Passes, plan_passes
 from corpus.records import NO_TEXT, UNREADABLE
 from corpus.rules import Rules
 
@@ -29,7 +41,7 @@ if TYPE_CHECKING:
     from corpus.build_job import Session
 
 LANGUAGES_SHOWN = 10
-PLAN_NAME, RESULT_NAME = "parts.json", "result.json"
+PLAN_NAME, MERGING_NAME, RESULT_NAME = "plan.json", "merging.json", "result.json"
 
 log = get_logger("corpus")
 
@@ -102,30 +114,33 @@ def _run(
     from corpus import build_job
 
     work, started = stage.work.resolve(), time.monotonic()
-    for name in ("parts", "merged"):
-        (work / name).mkdir(exist_ok=True)
+    (work / "parts").mkdir(exist_ok=True)
     with spark_session("corpus build", spark) as session:
         tasks = session.sparkContext.defaultParallelism * max(1, spark.partitions_per_core)
         parts = _plan(stage, files, config, tasks)
         reading = build_job.Reading(work / "parts", config, detector.path)
-        journals = build_job.read_parts(session, parts, reading, tasks=tasks)
+        summary = build_job.read_parts(session, parts, reading, tasks=tasks)
         log.info("all records read and detected, %.0f s", time.monotonic() - started)
-        _check_any_document(journals, stage.base, config)
-        keys, near = _near_duplicates(session, stage, config, len(parts))
+        _check_any_document(summary, stage.base, config)
+        names = [part_name(number) for number in range(len(parts))]
+        keys, near = _near_duplicates(session, stage, config, names, summary)
         refused = work / "refused" if near is not None else None
-        deleted = (
-            [entry for entry in stage.base.files if entry.path.startswith(f"{merge.DELETED}/")] if stage.base else []
-        )
+        older = _older(stage.base)
         base = stage.output.resolve() if stage.base else None
-        merging = Merging(work, base, config.heldout_share, refused, tuple(entry.path for entry in deleted))
-        pieces, sizes = _pieces(stage, journals, config)
-        merged = build_job.merge_pieces(session, pieces, sizes, merging, tasks=tasks)
+        merging = Merging(
+            work, base, config.heldout_share, refused, tuple(e.path for e in older.deleted), older.documents
+        )
+        pieces, passes = _plan_merging(stage, names, summary, older, config, tasks)
+        passed = build_job.pass_on(session, passes, work)
+        merged = build_job.merge_pieces(session, passes, pieces, merging)
         merged = _hold_out(session, merged, merging)
-        rejected = build_job.merge_rejected(session, _rejected_groups(stage, journals), work)
+        groups = group_parts(names, summary.rejected_rows, older.rejected) or ([] if older.rejected else [(0, [])])
+        joining = Joining(work, "rejected.parquet", merge.REJECTED, REJECTED_TABLE)
+        rejected = build_job.join_parts(session, groups, joining)
     kept = _link_older(stage, merge.REJECTED)
-    files_made = [*(piece.file for piece in merged if piece.file), *rejected, *kept, *keys, *deleted]
+    files_made = [*(piece.file for piece in merged if piece.file), *rejected, *kept, *keys, *older.deleted]
     counts = _counts(merged)
-    facts = _account(stage.base, journals, merged, near, files_made) | {"detector": detector_facts}
+    facts = _account(stage.base, summary, passed, merged, near, files_made) | {"detector": detector_facts}
     content = f"{sum(int(piece.content, 16) for piece in merged) % (1 << 128):032x}"
     entries = [entry.model_dump() for entry in files_made]
     result = {"files": entries, "counts": counts, "facts": facts, "content": content}
@@ -138,16 +153,15 @@ def _plan(stage: Stage, files: list[InputFile], config: CorpusConfig, tasks: int
     if not path.exists():
         # More parts than tasks at once: the last of them then keep no core waiting for long.
         parts = plan_parts(files, config, tasks=2 * tasks, known=stage.base.inputs if stage.base else {})
-        write_atomically(path, json.dumps([[asdict(split) for split in splits] for splits in parts]))
-    parts = [[Split(**split) for split in splits] for splits in json.loads(path.read_text("utf-8"))]
-    done = sum((stage.work / "parts" / f"{part_name(number)}.json").exists() for number in range(len(parts)))
-    if done:
+        write_atomically(path, json.dumps(pack_parts(parts), ensure_ascii=False))
+    parts = unpack_parts(json.loads(path.read_text("utf-8")))
+    if done := len(finished_parts(stage.work / "parts")):
         log.info("continuing: %d of %d parts of the input were read before", done, len(parts))
     return parts
 
 
 def _near_duplicates(
-    session: "Session", stage: Stage, config: CorpusConfig, parts: int
+    session: "Session", stage: Stage, config: CorpusConfig, names: Sequence[str], summary: Summary
 ) -> tuple[list[FileEntry], int | None]:
     """Files of keys, those of earlier builds and of the parts, and how many documents are too much alike."""
     from corpus import build_job
@@ -156,21 +170,16 @@ def _near_duplicates(
         return [], None
     work = stage.work.resolve()
     older = _link_older(stage, merge.KEYS)
-    made = [work / "parts" / f"{part_name(number)}.keys.parquet" for number in range(parts)]
-    items = [
-        (str(path.relative_to(work)), f"{merge.KEYS}/part-{number:06d}.parquet")
-        for number, path in enumerate((path for path in made if path.exists()), len(older))
-    ]
-    keys = [*older, *build_job.keep_all_keys(session, items, work)]
+    groups = group_parts(names, summary.key_rows, len(older))
+    joining = Joining(work, "keys.parquet", merge.KEYS, KEYS_TABLE)
+    keys = [*older, *build_job.join_parts(session, groups, joining)]
     if not keys:
         return [], 0
     count_path = work / "refused.json"
     if not count_path.exists():
         scratch = work / "near_duplicates"
         scratch.mkdir(exist_ok=True)
-        found = build_job.find_near_duplicates(
-            session, [work / entry.path for entry in keys], config, scratch, work / "refused"
-        )
+        found = build_job.find_near_duplicates(session, work / merge.KEYS, scratch, work / "refused")
         write_atomically(count_path, json.dumps(found))
     return keys, int(json.loads(count_path.read_text("utf-8")))
 
@@ -185,22 +194,46 @@ def _link_older(stage: Stage, folder: str) -> list[FileEntry]:
     return entries
 
 
-def _pieces(stage: Stage, journals: Sequence[PartJournal], config: CorpusConfig) -> tuple[list[Piece], dict[str, int]]:
-    new: dict[str, dict[str, int]] = {}
-    for number, journal in enumerate(journals):
-        for lang, size in journal.bytes_by_language().items():
-            new.setdefault(lang, {})[part_name(number)] = size
-    older: dict[str, list[str]] = {}
-    older_bytes: dict[str, int] = {}
-    if stage.base is not None:
-        older_bytes = {lang: count["bytes"] for lang, count in stage.base.counts.items()}
-        for entry in stage.base.files:
-            if entry.path.startswith(f"{merge.DOCUMENTS}/"):
-                older.setdefault(entry.path.split("/")[1].removeprefix("lang="), []).append(entry.path)
-    pieces = plan_pieces(new, older, older_bytes, config.file_bytes)
-    of_lang = Counter(piece.lang for piece in pieces)
-    total = {lang: older_bytes.get(lang, 0) + sum(new.get(lang, {}).values()) for lang in of_lang}
-    return pieces, {piece.name: total[piece.lang] // of_lang[piece.lang] + 1 for piece in pieces}
+@dataclass(frozen=True)
+class _Older:
+    """Of the build before: its documents by language in the order of hashes, their text, its lists of deleted ones,
+    and how many files of rejected records it has."""
+
+    documents: dict[str, list[str]]
+    n_bytes: dict[str, int]
+    deleted: list[FileEntry]
+    rejected: int
+
+
+def _older(base: Manifest | None) -> _Older:
+    of_folder: dict[str, list[FileEntry]] = {}
+    for entry in base.files if base is not None else []:
+        of_folder.setdefault(entry.path.split("/")[0], []).append(entry)
+    documents: dict[str, list[str]] = {}
+    for entry in of_folder.get(merge.DOCUMENTS, []):
+        documents.setdefault(entry.path.split("/")[1].removeprefix("lang="), []).append(entry.path)
+    return _Older(
+        {lang: in_order(paths) for lang, paths in documents.items()},
+        {lang: count["bytes"] for lang, count in base.counts.items()} if base is not None else {},
+        of_folder.get(merge.DELETED, []),
+        len(of_folder.get(merge.REJECTED, [])),
+    )
+
+
+def _plan_merging(
+    stage: Stage, names: Sequence[str], summary: Summary, older: _Older, config: CorpusConfig, tasks: int
+) -> tuple[list[Piece], Passes]:
+    """The files to make and the way to them, as the first run of this work had it: what it left must fit."""
+    path = stage.work / MERGING_NAME
+    if not path.exists():
+        write_atomically(path, json.dumps({"file_bytes": config.file_bytes, "fan_in": config.fan_in, "tasks": tasks}))
+    given = json.loads(path.read_text("utf-8"))
+    pieces = plan_pieces(summary.text_bytes, older.documents, older.n_bytes, given["file_bytes"])
+    sources = [f"parts/{name}" for name in names]
+    passes = plan_passes(sources, summary.runs, pieces, fan_in=given["fan_in"], tasks=given["tasks"])
+    for number, groups in enumerate(passes.groups, start=1):
+        log.info("pass %d of %d before merging: %d tasks", number, len(passes.groups), len(groups))
+    return pieces, passes
 
 
 def _hold_out(session: "Session", merged: list[Merged], merging: Merging) -> list[Merged]:
@@ -216,22 +249,6 @@ def _hold_out(session: "Session", merged: list[Merged], merging: Merging) -> lis
             lone.append((first, first.first[1]))
     again = {piece.path: piece for piece in build_job.hold_out(session, lone, merging)}
     return [again.get(piece.path, piece) for piece in merged]
-
-
-def _rejected_groups(stage: Stage, journals: Sequence[PartJournal]) -> list[tuple[int, list[str]]]:
-    """Parts whose rejected records make a file, numbered after those that are there."""
-    older = sum(entry.path.startswith(f"{merge.REJECTED}/") for entry in stage.base.files) if stage.base else 0
-    groups: list[list[str]] = [] if older else [[]]
-    rows = merge.REJECTED_ROWS_OF_FILE if older else 0
-    for number, journal in enumerate(journals):
-        if not (of_part := sum(journal.rejected.values())):
-            continue
-        if rows >= merge.REJECTED_ROWS_OF_FILE:
-            groups.append([])
-            rows = 0
-        groups[-1].append(part_name(number))
-        rows += of_part
-    return list(enumerate(groups, older))
 
 
 def _announce(files: list[InputFile], detector: LanguageDetector) -> None:
@@ -256,18 +273,15 @@ def _announce(files: list[InputFile], detector: LanguageDetector) -> None:
             )
 
 
-def _check_any_document(journals: Sequence[PartJournal], base: Manifest | None, config: CorpusConfig) -> None:
-    if base is not None or any(journal.batches for journal in journals):
+def _check_any_document(summary: Summary, base: Manifest | None, config: CorpusConfig) -> None:
+    if base is not None or any(summary.runs):
         return
-    records = sum(journal.records for journal in journals)
-    if not records:
+    if not summary.records:
         raise MGLMError("the input", found="no record", expected="a JSON object on each line, or text")
-    rejected = _sum(journal.rejected for journal in journals)
-    reason, number = max(rejected.items(), key=lambda item: item[1])
-    example = min(journal.examples[reason] for journal in journals if reason in journal.examples)
+    reason, number = max(summary.rejected.items(), key=lambda item: item[1])
     raise MGLMError(
-        f"none of the {records} records is a document",
-        found=f"{reason} in {number} of them, e.g. {example}",
+        f"none of the {summary.records} records is a document",
+        found=f"{reason} in {number} of them, e.g. {summary.examples[reason]}",
         expected=f"a JSON object with a text in the field {config.text_field}",
         action="set corpus.text_field to the field that holds the text" if reason == NO_TEXT else "",
     )
@@ -287,7 +301,8 @@ def _counts(merged: Sequence[Merged]) -> dict[str, dict[str, int]]:
 
 def _account(
     base: Manifest | None,
-    journals: Sequence[PartJournal],
+    summary: Summary,
+    passed: int,
     merged: Sequence[Merged],
     near_duplicates: int | None,
     files: Sequence[FileEntry],
@@ -295,13 +310,14 @@ def _account(
     """The facts of the manifest. What was read is counted apart from what was written, and both must agree."""
     before: Mapping[str, Any] = base.facts if base else {}
     near_before, near = before.get("near_duplicates", 0), near_duplicates or 0
-    records = before.get("records_in", 0) + sum(journal.records for journal in journals)
-    rejected = _sum([before.get("rejected", {}), *(journal.rejected for journal in journals)])
+    records = before.get("records_in", 0) + summary.records
+    rejected = summary.rejected + Counter(before.get("rejected", {}))
     documents = sum(piece.rows for piece in merged)
     refused = sum(piece.refused for piece in merged)
     duplicates = (
         before.get("duplicates", 0)
-        + sum(journal.duplicates for journal in journals)
+        + summary.duplicates
+        + passed
         + sum(piece.rows_in - piece.rows - piece.refused for piece in merged)
         + (refused + near_before - near)  # again the text of a document that was left out before
     )
@@ -318,19 +334,12 @@ def _account(
         "documents": documents,
         "duplicates": duplicates,
         "rejected": dict(sorted(rejected.items())),
-        "invalid_utf8": before.get("invalid_utf8", 0) + sum(journal.invalid_utf8 for journal in journals),
-        "skipped": dict(sorted(_sum([before.get("skipped", {}), *(journal.skipped for journal in journals)]).items())),
-        "changes": dict(sorted(_sum([before.get("changes", {}), *(journal.changes for journal in journals)]).items())),
+        "invalid_utf8": before.get("invalid_utf8", 0) + summary.invalid_utf8,
+        "skipped": dict(sorted((summary.skipped + Counter(before.get("skipped", {}))).items())),
+        "changes": dict(sorted((summary.changes + Counter(before.get("changes", {}))).items())),
     }
     facts |= {"near_duplicates": near} if near_duplicates is not None else {}
     return facts | ({"deleted": deleted} if deleted else {})
-
-
-def _sum(counts: Any) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return total
 
 
 def _report(manifest: Manifest, output: Path, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """The Spark side of `mglm corpus build`: tasks that read their own input and write their own files.
 
 Text never crosses the JVM and nothing is shuffled by it: a task makes a part of the work table of its splits, later
-another gathers one file's range of hashes from all parts. Only the search for near-duplicates is Spark SQL, on keys.
+others gather ranges of hashes from the parts, by way of passes where these are many. Only the search for
+near-duplicates is Spark SQL, on keys.
 """
 
 from collections import Counter
@@ -20,9 +21,11 @@ from core.scripts import script_of
 from core.spark import into_bins, path_to_read, path_to_write, run_tasks
 from corpus.config import CorpusConfig
 from corpus.inputs import Split
-from corpus.merge import Merged, Merging, Piece, keep_keys, merged_rejected
+from corpus.joining import Joining
+from corpus.merge import Merged, Merging, Piece
 from corpus.mojibake import MOJIBAKE
-from corpus.parts import KEYS, PartJournal, PartWriter, part_name, read_journal
+from corpus.parts import KEYS, PartWriter, Summary, finished_parts, part_name, read_journal, summarise
+from corpus.passes import Passes, Passing
 from corpus.readers import read_records
 from corpus.records import RAW_CHARACTERS, Accepted
 from corpus.rules import Rules
@@ -30,6 +33,8 @@ from corpus.verdicts import Document, Refusal
 
 Session = SparkSession
 Keys = Callable[[str], bytes | None]
+JOURNALS_OF_TASK = 2_000
+REFUSED_GROUP_BYTES = 4 * 1024 * 1024  # of a row group: what a piece reads to find which documents stay out
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,12 @@ class Reading:
     config: CorpusConfig
     detector: Path
 
-    def read(self, item: tuple[int, Sequence[Split]]) -> PartJournal:
+    def read(self, item: tuple[int, Sequence[Split]]) -> None:
         """Reads, judges and detects the records of a part; one that is finished is not read again."""
         number, splits = item
         name = part_name(number)
-        if (finished := read_journal(self.parts, name)) is not None:
-            return finished
+        if read_journal(self.parts, name) is not None:
+            return
         config = self.config
         detector = LanguageDetector(
             self.detector, max_characters=config.lid_max_characters, minimum_letters=config.lid_minimum_letters
@@ -67,32 +72,43 @@ class Reading:
                 document, detection = judged
                 writer.changes += document.changes
                 writer.add(place | _describe(document, detection, config, keys))
-        return writer.finish()
+        writer.finish()
 
 
-def read_parts(
-    session: SparkSession, parts: Sequence[Sequence[Split]], reading: Reading, *, tasks: int
-) -> list[PartJournal]:
-    """Makes every part that is not finished, each a task or small ones together; the journals of all, in order."""
+def read_parts(session: SparkSession, parts: Sequence[Sequence[Split]], reading: Reading, *, tasks: int) -> Summary:
+    """Makes every part that is not finished, each a task or small ones together; what all of them hold, in order."""
+    finished = finished_parts(reading.parts)
     sizes = {
         number: sum(1 + (split.end - split.start if split.end else split.size_bytes) for split in splits)
         for number, splits in enumerate(parts)
-        if read_journal(reading.parts, part_name(number)) is None
+        if number not in finished
     }
     bins = [[(number, parts[number]) for number in numbers] for numbers in into_bins(sizes, max(tasks, len(sizes)))]
     run_tasks(session, bins, reading.read)
-    journals = [read_journal(reading.parts, part_name(number)) for number in range(len(parts))]
-    assert all(journal is not None for journal in journals)
-    return [journal for journal in journals if journal is not None]
+    numbers = [
+        range(first, min(first + JOURNALS_OF_TASK, len(parts))) for first in range(0, len(parts), JOURNALS_OF_TASK)
+    ]
+    found = (
+        run_tasks(session, [[some] for some in numbers], partial(summarise, reading.parts))
+        if len(numbers) > 1
+        else [summarise(reading.parts, some) for some in numbers]
+    )
+    summary = Summary()
+    for of_some in found:
+        summary.extend(of_some)
+    return summary
 
 
-def merge_pieces(
-    session: SparkSession, pieces: Sequence[Piece], sizes: dict[str, int], merging: Merging, *, tasks: int
-) -> list[Merged]:
-    """Makes every file of documents; `sizes` by piece name weigh them."""
-    of_name = {piece.name: piece for piece in pieces}
-    bins = [[of_name[name] for name in names] for names in into_bins(sizes, tasks)]
-    return run_tasks(session, bins, merging.merge)
+def pass_on(session: SparkSession, passes: Passes, work: Path) -> int:
+    """Does the passes between parts and pieces, one after the other; how many duplicates they left out."""
+    return sum(sum(run_tasks(session, [[group] for group in groups], Passing(work).run)) for groups in passes.groups)
+
+
+def merge_pieces(session: SparkSession, passes: Passes, pieces: Sequence[Piece], merging: Merging) -> list[Merged]:
+    """Makes every file of documents, a task for each bucket."""
+    items = [(bucket.sources, pieces[bucket.first : bucket.last]) for bucket in passes.buckets]
+    made = run_tasks(session, [[item] for item in items], merging.merge)
+    return [merged for of_bucket in made for merged in of_bucket]
 
 
 def hold_out(session: SparkSession, items: Sequence[tuple[Merged, str]], merging: Merging) -> list[Merged]:
@@ -100,28 +116,20 @@ def hold_out(session: SparkSession, items: Sequence[tuple[Merged, str]], merging
     return run_tasks(session, [[item] for item in items], merging.hold_out)
 
 
-def merge_rejected(session: SparkSession, groups: Sequence[tuple[int, Sequence[str]]], work: Path) -> list[FileEntry]:
-    """Joins the rejected records of parts, a file for each group."""
-    return run_tasks(session, [[group] for group in groups], partial(merged_rejected, work))
+def join_parts(session: SparkSession, groups: Sequence[tuple[int, Sequence[str]]], joining: Joining) -> list[FileEntry]:
+    """Joins small tables of parts, a file for each group."""
+    return run_tasks(session, [[group] for group in groups], joining.join)
 
 
-def keep_all_keys(session: SparkSession, items: Sequence[tuple[str, str]], work: Path) -> list[FileEntry]:
-    """Puts the keys of parts where a later build finds them: pairs of a file and its place."""
-    return run_tasks(session, [[item] for item in items], partial(keep_keys, work))
-
-
-def find_near_duplicates(
-    session: SparkSession, keys: Sequence[Path], config: CorpusConfig, work: Path, target: Path
-) -> int:
-    """Writes the doc_ids of documents that are too much like an earlier one, by language; returns their number."""
+def find_near_duplicates(session: SparkSession, keys: Path, work: Path, target: Path) -> int:
+    """Writes the doc_ids of documents that are too much like an earlier one, sorted by language and doc_id; returns
+    their number. `keys` is a directory of KEYS_TABLE."""
     from corpus.near_duplicates_job import write_near_duplicates
 
-    documents = session.read.parquet(*(path_to_read(path) for path in keys))
-    write_near_duplicates(documents, work, work / "found")
+    write_near_duplicates(session.read.parquet(path_to_read(keys)), work, work / "found")
     found = session.read.parquet(path_to_read(work / "found"))
-    found.repartition("lang").sortWithinPartitions("lang", "doc_id").write.mode("overwrite").partitionBy(
-        "lang"
-    ).parquet(path_to_write(target))
+    writer = found.sort("lang", "doc_id").write.option("parquet.block.size", REFUSED_GROUP_BYTES)
+    writer.mode("overwrite").parquet(path_to_write(target))
     return found.count()
 
 

@@ -10,11 +10,11 @@ from corpus.near_duplicates_config import NearDuplicatesConfig
 from corpus.rules_config import RulesConfig
 
 MIB = 1024 * 1024
-WORK_FIELDS = ("split_bytes", "run_bytes", "file_bytes", "lid_model")  # the detector counts by its sha256
+WORK_FIELDS = ("split_bytes", "run_bytes", "file_bytes", "fan_in", "lid_model")  # the detector counts by its sha256
 
 
 class CorpusConfig(Section):
-    """How `mglm corpus build` works. `split_bytes`, `run_bytes` and `file_bytes` shape the work, not the documents."""
+    """How `mglm corpus build` works. `split_bytes` to `fan_in` at the end shape the work, not the documents."""
 
     text_field: str = "text"
     url_field: str = "url"  # a record may lack it
@@ -31,6 +31,9 @@ class CorpusConfig(Section):
     split_bytes: int = Field(default=64 * MIB, ge=1)  # most input of one part of the work, save uncut files
     run_bytes: int = Field(default=64 * MIB, ge=1, le=1024 * MIB)  # text that a task holds while it reads
     file_bytes: int = Field(default=128 * MIB, ge=1, le=1024 * MIB)  # most text of an output file, held to write it
+    fan_in: int = Field(
+        default=640, ge=2
+    )  # runs that a task merges: of each an open file and a quarter megabyte of text
 
     def identity(self) -> dict[str, object]:
         """The fields that decide which documents come out; the others may change between a killed run and the next."""

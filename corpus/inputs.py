@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,7 +58,7 @@ class InputFile:
         return f"{self.size_bytes} bytes, {self.modified}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Split:
     """The records of a file whose first byte lies in [start, end), `end` None: all; of Parquet, its row groups."""
 
@@ -105,6 +106,26 @@ def plan_parts(
             parts[-1].append(split)
             filled += weight
     return parts
+
+
+def pack_parts(parts: Sequence[Sequence[Split]]) -> dict[str, list[Any]]:
+    """Parts as JSON that names each file once."""
+    files: dict[tuple[str, str | None, str, int], int] = {}
+
+    def number(split: Split) -> int:
+        return files.setdefault((split.path, split.compression, split.format, split.size_bytes), len(files))
+
+    packed = [[(number(split), split.start, split.end) for split in splits] for splits in parts]
+    return {"files": list(files), "parts": packed}
+
+
+def unpack_parts(packed: Mapping[str, list[Any]]) -> list[list[Split]]:
+    """What `pack_parts` packed."""
+    files = packed["files"]
+    return [
+        [Split(files[file][0], start, end, *files[file][1:]) for file, start, end in splits]
+        for splits in packed["parts"]
+    ]
 
 
 def _weight(file: InputFile) -> int:

@@ -1,32 +1,25 @@
-"""The work table of a build: one part for each piece of the input, finished or not there, read by language and hash.
+"""The work table of a build: one part for each piece of the input, finished or not there.
 
 A part is what one task made of its splits, in three files and a journal, each renamed into place and the journal last:
-documents (Arrow, one language to a batch, sorted by doc_id within a run), rejected records, and the keys that the
-search for near-duplicates needs, where it is on. A run is what a task holds at once; a large file makes several.
+documents in sorted runs, rejected records, and the keys that the search for near-duplicates needs, where it is on. A
+run is what a task holds at once; a large file makes several.
 """
 
-import json
-import os
-import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.document_ranges import HashRange
-from core.manifest import write_atomically
 from core.schemas import DOCUMENTS_TABLE, REJECTED_TABLE
+from corpus.runs import RUN_TABLE, RunWriter, first_of_each, named, read_account, temporary_beside
 
 CHUNK_ROWS, CHUNK_BYTES = 1_000, 4 * 1024 * 1024  # rows that are Python objects at once
-BATCH_BYTES = 2 * 1024 * 1024  # text of a batch that can be read alone
 REJECTED_ROWS = 10_000
+FOLDER_PARTS = 1_000  # in a directory
 
 KEYS = "keys"
 KEYS_TABLE = pa.schema(
@@ -36,24 +29,13 @@ KEYS_TABLE = pa.schema(
         pa.field(KEYS, pa.binary()),
     ]
 )
-_RUN_TABLE = pa.schema([*DOCUMENTS_TABLE, pa.field("lang", pa.string()), pa.field(KEYS, pa.binary())])
-_IPC = pa.ipc.IpcWriteOptions(compression="lz4")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch of a part: documents of one language, the smallest and the largest doc_id, their UTF-8 bytes."""
-
-    lang: str
-    low: str
-    high: str
-    rows: int
-    n_bytes: int
+_ROWS_TABLE = RUN_TABLE.append(pa.field(KEYS, pa.binary()))
 
 
 @dataclass(frozen=True)
 class PartJournal:
-    """What a finished part holds. `duplicates` were found within a run; `skipped` was no record to begin with."""
+    """What a finished part holds. `duplicates` were found within a run; `skipped` was no record to begin with;
+    `text_bytes` by language; `keys` how many documents have some."""
 
     records: int
     duplicates: int
@@ -62,42 +44,92 @@ class PartJournal:
     examples: dict[str, str]
     skipped: dict[str, int]
     changes: dict[str, int]
-    batches: list[Batch] = field(default_factory=list)
+    text_bytes: dict[str, int]
+    runs: int
+    keys: int
 
-    def bytes_by_language(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for batch in self.batches:
-            total[batch.lang] += batch.n_bytes
-        return total
+
+@dataclass
+class Summary:
+    """What consecutive parts hold together, as in their journals; and of each the runs, rejected records and keys."""
+
+    records: int = 0
+    duplicates: int = 0
+    invalid_utf8: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+    text_bytes: Counter[str] = field(default_factory=Counter)
+    runs: list[int] = field(default_factory=list)
+    rejected_rows: list[int] = field(default_factory=list)
+    key_rows: list[int] = field(default_factory=list)
+
+    def add(self, part: PartJournal) -> None:
+        self._add(part)
+        self.runs.append(part.runs)
+        self.rejected_rows.append(sum(part.rejected.values()))
+        self.key_rows.append(part.keys)
+
+    def extend(self, other: "Summary") -> None:
+        """By the parts that follow."""
+        self._add(other)
+        self.runs += other.runs
+        self.rejected_rows += other.rejected_rows
+        self.key_rows += other.key_rows
+
+    def _add(self, other: "PartJournal | Summary") -> None:
+        self.records += other.records
+        self.duplicates += other.duplicates
+        self.invalid_utf8 += other.invalid_utf8
+        self.rejected.update(other.rejected)
+        self.skipped.update(other.skipped)
+        self.changes.update(other.changes)
+        self.text_bytes.update(other.text_bytes)
+        for reason, example in other.examples.items():
+            self.examples[reason] = min(example, self.examples.get(reason, example))
 
 
 def part_name(number: int) -> str:
-    return f"part-{number:06d}"
+    """Where a part is, below the directory of all: no directory grows beyond some thousand files."""
+    return f"{number // FOLDER_PARTS:04d}/part-{number:06d}"
 
 
 def read_journal(directory: Path, name: str) -> PartJournal | None:
     """The journal of a part, None where it is not finished."""
-    path = directory / f"{name}.json"
-    if not path.exists():
-        return None
-    value = json.loads(path.read_text("utf-8"))
-    return PartJournal(**value | {"batches": [Batch(*batch) for batch in value["batches"]]})
+    account = read_account(directory / name)
+    return None if account is None else PartJournal(**account)
+
+
+def summarise(directory: Path, numbers: Iterable[int]) -> Summary:
+    """What finished parts hold together, without looking at their batches."""
+    summary = Summary()
+    for number in numbers:
+        journal = read_journal(directory, part_name(number))
+        assert journal is not None, f"part {number} is not finished"
+        summary.add(journal)
+    return summary
+
+
+def finished_parts(directory: Path) -> set[int]:
+    """The numbers of the parts that are finished."""
+    return {int(path.stem.removeprefix("part-")) for path in directory.glob("*/part-*.json")}
 
 
 class PartWriter:
     """Takes rows in the order of the input and writes a part. Memory holds one run of text and its sorted copy."""
 
     def __init__(self, directory: Path, name: str, run_bytes: int) -> None:
-        self._directory, self._name, self._run_bytes = directory, name, run_bytes
-        self._attempt = uuid.uuid4().hex[:12]  # of a retried or speculative task, beside another
+        self._path, self._run_bytes = directory / name, run_bytes
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._documents = RunWriter(self._path)
         self._rows: list[Mapping[str, Any]] = []
         self._chunk_bytes = self._held_bytes = 0
         self._held: list[pa.RecordBatch] = []
-        self._documents: Any = None
         self._keys: Any = None
         self._rejected: Any = None
         self._rejected_rows: list[Mapping[str, Any]] = []
-        self._batches: list[Batch] = []
+        self._key_rows = 0
         self._files: list[tuple[Path, Path]] = []
         self.records = self.duplicates = self.invalid_utf8 = 0
         self.reasons: Counter[str] = Counter()
@@ -130,11 +162,14 @@ class PartWriter:
         self._end_chunk()
         self._end_run()
         self._end_rejected()
-        for writer in (self._documents, self._keys, self._rejected):
+        for writer in (self._keys, self._rejected):
             if writer is not None:
                 writer.close()
         for temporary, place in self._files:
             temporary.replace(place)
+        text_bytes: Counter[str] = Counter()
+        for batch in self._documents.batches:
+            text_bytes[batch.lang] += batch.n_bytes
         journal = PartJournal(
             records=self.records,
             duplicates=self.duplicates,
@@ -143,19 +178,20 @@ class PartWriter:
             examples=self.examples,
             skipped=dict(self.skipped),
             changes=dict(self.changes),
-            batches=self._batches,
+            text_bytes=dict(text_bytes),
+            runs=self._documents.runs,
+            keys=self._key_rows,
         )
-        value = asdict(journal) | {"batches": [list(asdict(batch).values()) for batch in self._batches]}
-        write_atomically(self._directory / f"{self._name}.json", json.dumps(value, ensure_ascii=False))
+        self._documents.finish(asdict(journal))
         return journal
 
     def _end_chunk(self) -> None:
         if self._rows:
             columns = [
                 pa.array([row.get(field.name) for row in self._rows], field.type, from_pandas=False)
-                for field in _RUN_TABLE
+                for field in _ROWS_TABLE
             ]
-            self._held.append(pa.RecordBatch.from_arrays(columns, schema=_RUN_TABLE))
+            self._held.append(pa.RecordBatch.from_arrays(columns, schema=_ROWS_TABLE))
         self._held_bytes += self._chunk_bytes
         self._rows, self._chunk_bytes = [], 0
 
@@ -163,23 +199,16 @@ class PartWriter:
         """Sorts what is held by language and doc_id, keeps the first of equal ones, and writes it."""
         if not self._held:
             return
-        table = pa.Table.from_batches(self._held)
+        table = pa.Table.from_batches(self._held).combine_chunks()
         self._held, self._held_bytes = [], 0
-        order, copies = first_of_each(table)
-        self.duplicates += copies
-        table = table.combine_chunks()
-        langs = table.column("lang").take(order).combine_chunks().dictionary_encode()
-        sizes = table.column("n_bytes").to_numpy()[order.to_numpy()]
-        for start, end in _stretches(langs, sizes):
-            rows = table.take(order.slice(start, end - start)).combine_chunks()
-            lang = rows.column("lang")[0].as_py()
-            ids = rows.column("doc_id")
-            if rows.column(KEYS).null_count < len(rows):
-                self._keys = self._keys or pq.ParquetWriter(self._new("keys.parquet"), KEYS_TABLE, compression="zstd")
-                self._keys.write_table(rows.select(KEYS_TABLE.names).cast(KEYS_TABLE))
-            self._documents = self._documents or pa.ipc.new_file(self._new("arrow"), DOCUMENTS_TABLE, options=_IPC)
-            self._documents.write_batch(rows.select(DOCUMENTS_TABLE.names).to_batches()[0])
-            self._batches.append(Batch(lang, ids[0].as_py(), ids[-1].as_py(), len(rows), int(sizes[start:end].sum())))
+        order = first_of_each(table)
+        self.duplicates += len(table) - len(order)
+        self._documents.begin_run()
+        self._documents.write(table, order)
+        if table.column(KEYS).null_count < len(table):
+            self._keys = self._keys or pq.ParquetWriter(self._new("keys.parquet"), KEYS_TABLE, compression="zstd")
+            self._keys.write_table(table.select(KEYS_TABLE.names).take(order).cast(KEYS_TABLE))
+            self._key_rows += len(order)
 
     def _end_rejected(self) -> None:
         if self._rejected_rows:
@@ -190,51 +219,6 @@ class PartWriter:
             self._rejected_rows = []
 
     def _new(self, ending: str) -> str:
-        place = self._directory / f"{self._name}.{ending}"
-        temporary = self._directory / f".{self._name}.{ending}.{os.getpid()}.{self._attempt}.tmp"
-        self._files.append((temporary, place))
+        temporary = temporary_beside(self._path, ending)
+        self._files.append((temporary, named(self._path, ending)))
         return str(temporary)
-
-
-def first_of_each(table: pa.Table) -> tuple[pa.Array, int]:
-    """Row numbers by language and doc_id, of equal documents that of the smallest source and offset; how many others.
-
-    `table` has the columns lang, doc_id, source, offset.
-    """
-    keys = table.select(["lang", "doc_id", "source", "offset"]).combine_chunks()
-    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
-    ids = keys.column("doc_id").take(order).combine_chunks()
-    if len(ids) < 2:
-        return order, 0
-    first = np.concatenate([[True], pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1)).to_numpy(False)])
-    return order.filter(pa.array(first)), int(len(first) - first.sum())
-
-
-def batches_within(directory: Path, names: Iterable[str], lang: str, hashes: HashRange) -> Iterator[pa.RecordBatch]:
-    """The documents of a language in a range of hashes, from every part of `names` that has some."""
-    for name in names:
-        journal = read_journal(directory, name)
-        assert journal is not None, f"{directory / name} is not finished"
-        wanted = [
-            number
-            for number, batch in enumerate(journal.batches)
-            if batch.lang == lang and hashes.overlaps(batch.low, batch.high)
-        ]
-        if not wanted:
-            continue
-        with pa.memory_map(str(directory / f"{name}.arrow")) as source:
-            reader = pa.ipc.open_file(source)
-            for number in wanted:
-                batch = reader.get_batch(number)
-                yield batch.filter(hashes.within(batch.column("doc_id")))
-
-
-def _stretches(langs: pa.DictionaryArray, sizes: Any) -> Iterator[tuple[int, int]]:
-    """Ranges of rows of one language and about BATCH_BYTES of text."""
-    codes = langs.indices.to_numpy()
-    edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    for start, end in pairwise(edges):
-        total = np.cumsum(sizes[start:end])
-        cuts = np.flatnonzero(np.diff(total // BATCH_BYTES)) + 1
-        inner = [start, *(start + cuts).tolist(), end]
-        yield from pairwise(inner)

@@ -28,7 +28,12 @@ from core.schemas import DOCUMENTS
 from drills.clusters import Cluster, cluster
 
 LANGUAGES, FILES, TEXT_BYTES = 12, 6, 12_000_000
-SETTINGS = {"corpus.split_bytes": 200_000, "corpus.run_bytes": 100_000, "corpus.file_bytes": 500_000}
+SETTINGS = {
+    "corpus.split_bytes": 200_000,
+    "corpus.run_bytes": 100_000,
+    "corpus.file_bytes": 500_000,
+    "corpus.fan_in": 20,  # so that there is a pass between parts and files
+}
 MOST_PROGRESS = 6  # between two kills
 KINDS = ("driver", "executor", "worker")
 
@@ -129,14 +134,13 @@ def wait_for_progress(process: "subprocess.Popen[bytes]", output: Path, draw: ra
 
 
 def progress(output: Path) -> int:
-    """How many parts are read and how many files are made."""
-    work = output / WORK_NAME
-    return len(list((work / "parts").glob("part-*.json"))) + len(list((work / "merged").glob("*.json")))
+    """How many parts are read, passed on, and how many files are made."""
+    return sum(len(list((output / WORK_NAME / name).rglob("*.json"))) for name in ("parts", "passes", "merged"))
 
 
 def journals(output: Path) -> dict[str, int]:
     """The finished parts and when they were."""
-    return {path.name: path.stat().st_mtime_ns for path in (output / WORK_NAME / "parts").glob("part-*.json")}
+    return {path.name: path.stat().st_mtime_ns for path in (output / WORK_NAME / "parts").rglob("part-*.json")}
 
 
 def command(inputs: list[Path], output: Path, master: str, settings: dict[str, int]) -> list[str]:

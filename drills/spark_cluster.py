@@ -129,7 +129,7 @@ class Road:
         return ["eval", "contamination", *given, *self._to("contamination")]
 
     def parts(self, suffix: str) -> int:
-        return len(list((self.output / "corpus" / "_work" / "parts").glob(f"*{suffix}")))
+        return len(list((self.output / "corpus" / "_work" / "parts").rglob(f"*{suffix}")))
 
     def shards(self) -> int:
         return len(list((self.output / "shards").glob("lang=*/part-*.arrow")))

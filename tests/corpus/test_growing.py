@@ -107,20 +107,23 @@ def test_a_build_killed_anywhere_goes_on_with_what_is_missing(
     files: list[Path], whole: tuple[Path, Manifest], spark: SparkConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inputs, "SMALLEST_SPLIT_BYTES", 1)
-    config = CorpusConfig(split_bytes=4_000, run_bytes=3_000, file_bytes=3_000)
+    config = CorpusConfig(split_bytes=4_000, run_bytes=3_000, file_bytes=3_000, fan_in=3)
     output, given = files[0].parent / "killed", [str(path) for path in files]
     work = output / WORK_NAME
-    for owner, name in ((build_job, "merge_pieces"), (build_job, "merge_rejected"), (Stage, "finish")):
+    for owner, name in ((build_job, "pass_on"), (build_job, "merge_pieces"), (Stage, "finish")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, killed)
             build_and_die(given, output, config, spark)
         assert not (output / MANIFEST_NAME).exists()
-        if name == "merge_pieces":  # as if it had died while reading: one part is not finished
-            parts = sorted((work / "parts").glob("*.json"))
-            assert len(parts) == len(json.loads((work / PLAN_NAME).read_text())) > 4
+        if name == "pass_on":  # as if it had died while reading: one part is not finished
+            parts = sorted((work / "parts").glob("*/*.json"))
+            assert len(parts) == len(json.loads((work / PLAN_NAME).read_text())["parts"]) > 4
             parts[2].unlink()
             times = {path.name: path.stat().st_mtime_ns for path in parts if path != parts[2]}
-        elif name == "merge_rejected":
+            config = CorpusConfig(split_bytes=9_000, run_bytes=2_000, file_bytes=3_000)
+        elif name == "merge_pieces":
+            assert len(list((work / "passes").glob("0/*/*.json"))) > 4
+            config = CorpusConfig(file_bytes=5_000)  # other than the pass had
             assert {path.name: path.stat().st_mtime_ns for path in parts if path != parts[2]} == times
             assert parts[2].exists()
     assert (output / "documents").exists()
@@ -136,11 +139,11 @@ def test_what_was_made_before_stays_until_more_is_made(
 ) -> None:
     given, output = [str(path) for path in files], tmp_path / "out"
     first = build(given[1:2], output, config=PLAIN, spark=spark)
-    for owner, name in ((build_job, "merge_rejected"), (Stage, "finish")):
+    for owner, name in ((build_job, "join_parts"), (Stage, "finish")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, killed)
             build_and_die(given, output, PLAIN, spark)
-        if name == "merge_rejected":  # whoever changes his mind still has the old documents
+        if name == "join_parts":  # whoever changes his mind still has the old documents
             assert build(given[1:2], output, config=PLAIN, spark=spark) == first
             assert len(rows_of(output, "documents")) == first.facts["documents"]
     assert not (output / MANIFEST_NAME).exists()
