@@ -4,8 +4,8 @@ A task that makes consecutive pieces opens each of its sources once and reads it
 merging costs beside the text. With up to `fan_in` runs that is little. Where there are more, a pass goes before:
 sources are taken `fan_in` runs together, each group is read once, and what it holds goes sorted into a file for each of
 as many buckets, which are consecutive pieces. Then a bucket has a source for each group, and so on until all have few
-enough. A pass reads and writes the text once, opens every source once and makes at most FILES_OF_PASS files for each
-run. One pass is enough for fan_in² runs: 640² runs of 64 MB are 26 TB. Memory is a step and a batch of each run.
+enough. A pass reads and writes the text once, opens every source once, and makes no more than FILES_OF_PASS files for
+each run. One pass is enough for fan_in² runs: 640² runs of 64 MB are 26 TB. Memory is a step and a batch of each run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -73,8 +73,16 @@ def plan_passes(
             after += left
         groups.append(of_pass)
         buckets, counts = after, {}
-    tasks = -(-tasks // len(buckets))
-    return Passes(groups, [part for bucket in buckets for part in _cut(bucket, pieces, _wanted(bucket, pieces, tasks))])
+    most = FILES_OF_PASS * sum(runs) if groups else None
+    return Passes(groups, [part for bucket in buckets for part in _tasks(bucket, pieces, tasks, len(buckets), most)])
+
+
+def _tasks(bucket: Bucket, pieces: Sequence[Piece], tasks: int, buckets: int, most: int | None) -> list[Bucket]:
+    """A bucket cut into the tasks that make its pieces: each opens its sources again, in all `most` of them."""
+    wanted = _wanted(bucket, pieces, -(-tasks // buckets))
+    if most is not None:
+        wanted = min(wanted, max(1, most // (buckets * len(bucket.sources))))
+    return _cut(bucket, pieces, wanted)
 
 
 def _plan_pass(
