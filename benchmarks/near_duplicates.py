@@ -22,7 +22,7 @@ from benchmarks import texts
 from benchmarks.record import Measure, in_turn, median_s, write_record
 from core.documents import document_id
 from core.log import set_up_logging
-from core.spark import SparkConfig, path_to_read, run_tasks, spark_session
+from core.spark import SparkConfig, run_tasks, spark_session
 from corpus.near_duplicates import packed_keys
 from corpus.near_duplicates_config import NearDuplicatesConfig
 
@@ -174,8 +174,9 @@ def ours(session: object, source: Path, work: Path) -> None:
     keys = work / "keys"
     keys.mkdir(exist_ok=True)
     run_tasks(session, [[path] for path in sorted(source.glob("*.parquet"))], partial(write_keys, keys))  # type: ignore[arg-type]
-    documents = session.read.parquet(path_to_read(keys))  # type: ignore[attr-defined]
-    write_near_duplicates(documents, work / "near", work / "found")
+    near = work / "near"
+    near.mkdir(exist_ok=True)
+    write_near_duplicates(session, keys, near, work / "found")  # type: ignore[arg-type]
 
 
 def write_keys(keys: Path, path: Path) -> None:

@@ -18,7 +18,7 @@ from core.detector import Detection, LanguageDetector
 from core.documents import document_id, split_of
 from core.manifest import FileEntry
 from core.scripts import script_of
-from core.spark import into_bins, path_to_read, path_to_write, run_tasks
+from core.spark import into_bins, run_tasks
 from corpus.config import CorpusConfig
 from corpus.inputs import Split
 from corpus.joining import Joining
@@ -34,7 +34,6 @@ from corpus.verdicts import Document, Refusal
 Session = SparkSession
 Keys = Callable[[str], bytes | None]
 JOURNALS_OF_TASK = 2_000
-REFUSED_GROUP_BYTES = 4 * 1024 * 1024  # of a row group: what a piece reads to find which documents stay out
 
 
 @dataclass(frozen=True)
@@ -126,11 +125,7 @@ def find_near_duplicates(session: SparkSession, keys: Path, work: Path, target: 
     their number. `keys` is a directory of KEYS_TABLE."""
     from corpus.near_duplicates_job import write_near_duplicates
 
-    write_near_duplicates(session.read.parquet(path_to_read(keys)), work, work / "found")
-    found = session.read.parquet(path_to_read(work / "found"))
-    writer = found.sort("lang", "doc_id").write.option("parquet.block.size", REFUSED_GROUP_BYTES)
-    writer.mode("overwrite").parquet(path_to_write(target))
-    return found.count()
+    return write_near_duplicates(session, keys, work, target)
 
 
 def keys_of(config: CorpusConfig) -> Keys:

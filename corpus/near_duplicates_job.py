@@ -4,14 +4,16 @@ Nothing here grows with the square of anything: of the documents that share a ke
 million copies of a notice make a million links. Groups are the connected components, found by large and small stars in
 turn (Kiveris et al. 2014, Connected Components in MapReduce and Beyond). Of each group the document of the smallest
 source and offset stays. The outcome depends on the documents alone, not on partitions; and with more documents groups
-only grow, so what went stays gone.
+only grow, so what went stays gone. Few documents are searched without Spark (near_duplicates_here.py), to the same end.
 """
 
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -20,16 +22,40 @@ from scipy.sparse.csgraph import connected_components
 
 from core.spark import path_to_read, path_to_write
 from corpus.near_duplicates import keys_of_languages
+from corpus.near_duplicates_here import find_here
 
-DRIVER_LINKS = 1_000_000  # some hundred megabytes of the driver's Python
+HERE_DOCUMENTS = 500_000  # half a gigabyte of the driver's Python, as a million links are
+DRIVER_LINKS = 1_000_000
+GROUP_ROWS, GROUP_BYTES = 50_000, 4 * 1024 * 1024  # of a row group: what a piece reads to find what stays out
 
 
-def write_near_duplicates(documents: DataFrame, work: Path, target: Path) -> None:
-    """Writes lang, doc_id and kept (the doc_id that stays) of every document that goes, to `target`.
+def write_near_duplicates(
+    session: SparkSession, keys: Path, work: Path, target: Path, *, here_documents: int = HERE_DOCUMENTS
+) -> int:
+    """Writes lang, doc_id and kept (the doc_id that stays) of every document that goes, to the directory `target`,
+    sorted by lang and doc_id; returns their number.
 
-    `documents` has columns lang, doc_id, source, offset and keys (`packed_keys`), rows of one doc_id in any number;
-    `work` is a directory for what is needed on the way.
+    `keys` is a directory of Parquet files with columns lang, doc_id, source, offset and keys (`packed_keys`), rows of
+    one doc_id in any number; `work` is a directory for what is needed on the way. Up to `here_documents` rows are
+    searched in the driver's memory.
     """
+    columns = ["lang", "doc_id", "source", "offset", "keys"]
+    paths = sorted(keys.glob("*.parquet"))
+    if sum(pq.read_metadata(path).num_rows for path in paths) <= here_documents:
+        found = find_here(pa.concat_tables([pq.read_table(path, columns=columns) for path in paths]))
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        pq.write_table(found, target / "part-00000.parquet", row_group_size=GROUP_ROWS, compression="zstd")
+        return len(found)
+    found_path = work / "found"
+    _find(session.read.parquet(path_to_read(keys)).select(columns), work, found_path)
+    frame = session.read.parquet(path_to_read(found_path))
+    writer = frame.sort("lang", "doc_id").write.option("parquet.block.size", GROUP_BYTES)
+    writer.mode("overwrite").parquet(path_to_write(target))
+    return frame.count()
+
+
+def _find(documents: DataFrame, work: Path, target: Path) -> None:
     nodes = _through_file(
         documents.where("keys IS NOT NULL")
         .groupBy("lang", "doc_id")
@@ -37,8 +63,8 @@ def write_near_duplicates(documents: DataFrame, work: Path, target: Path) -> Non
         .withColumn("node", F.concat_ws("/", "lang", "doc_id")),  # nothing is linked across languages
         work / "nodes",
     )
-    links = _through_file(_links(nodes), work / "links")
-    groups = components(documents.sparkSession, links, work)
+    _through_file(_links(nodes), work / "links")
+    groups = components(documents.sparkSession, work / "links", work)
     members = groups.join(nodes.select("node", "lang", "doc_id", "first"), "node")
     kept = F.min(F.struct("first", "doc_id")).over(Window.partitionBy("group"))
     (
@@ -66,36 +92,42 @@ def _links(nodes: DataFrame) -> DataFrame:
     return linked.where("a < b").select("a", "b").distinct()
 
 
-def components(session: SparkSession, links: DataFrame, work: Path, *, driver_links: int = DRIVER_LINKS) -> DataFrame:
+def components(session: SparkSession, links: Path, work: Path, *, driver_links: int = DRIVER_LINKS) -> DataFrame:
     """node → group, the smallest node it is connected with; nodes without a link are left out.
 
-    Up to `driver_links` links are solved in the driver's memory: a dozen small jobs would cost more than the answer.
+    `links` is a directory of Parquet files with columns a < b. Up to `driver_links` are solved in the driver's memory:
+    a dozen small jobs would cost more than the answer.
     """
-    state = _state(links)
-    if state[0] <= driver_links:
-        return _components_here(session, links, work / "groups.parquet")
+    paths = sorted(links.glob("*.parquet"))
+    if sum(pq.read_metadata(path).num_rows for path in paths) <= driver_links:
+        return _components_here(session, paths, work / "groups.parquet")
+    frame = session.read.parquet(path_to_read(links))
+    state = _state(frame)
     for turn in range(1, 1_000):
-        links = _through_file(_small_star(_large_star(links)), work / f"links-{turn % 2}")
-        before, state = state, _state(links)
+        frame = _through_file(_small_star(_large_star(frame)), work / f"links-{turn % 2}")
+        before, state = state, _state(frame)
         if state == before:
             break
     else:
         raise AssertionError("components do not settle")
-    stars = links.select(F.col("b").alias("node"), F.col("a").alias("group"))
+    stars = frame.select(F.col("b").alias("node"), F.col("a").alias("group"))
     return stars.union(stars.select(F.col("group").alias("node"), "group")).distinct()
 
 
-def _components_here(session: SparkSession, links: DataFrame, target: Path) -> DataFrame:
+def _components_here(session: SparkSession, paths: Sequence[Path], target: Path) -> DataFrame:
     """The same by SciPy."""
-    rows = np.array(links.select("a", "b").collect(), dtype=object).reshape(-1, 2)
-    nodes, places = np.unique(rows.T.ravel(), return_inverse=True)
-    ends = places.reshape(2, -1)
-    graph = coo_array((np.ones(ends.shape[1], np.int8), (ends[0], ends[1])), shape=(len(nodes), len(nodes)))
+    table = pa.concat_tables([pq.read_table(path, columns=["a", "b"]) for path in paths]).combine_chunks()
+    ends = pa.chunked_array([*table.column("a").chunks, *table.column("b").chunks], pa.string()).dictionary_encode()
+    ends = ends.combine_chunks()
+    nodes = ends.dictionary
+    left, right = ends.indices.to_numpy().reshape(2, -1)
+    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(len(nodes), len(nodes)))
     _, labels = connected_components(graph, directed=False)
+    rank = pc.rank(nodes).to_numpy() - 1
     smallest = np.full(labels.max(initial=-1) + 1, len(nodes))
-    np.minimum.at(smallest, labels, np.arange(len(nodes)))  # nodes are sorted: the first of a group is its smallest
-    columns = {"node": pa.array(nodes, pa.string()), "group": pa.array(nodes[smallest[labels]], pa.string())}
-    pq.write_table(pa.table(columns), target)
+    np.minimum.at(smallest, labels, rank.astype(np.int64))
+    in_order = nodes.take(pc.sort_indices(nodes))
+    pq.write_table(pa.table({"node": nodes, "group": in_order.take(pa.array(smallest[labels]))}), target)
     return session.read.parquet(path_to_read(target))
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.documents import document_id
-from core.spark import SparkConfig, path_to_read, spark_session
+from core.spark import SparkConfig, spark_session
 from corpus.near_duplicates import (
     band_keys,
     keys_of_languages,
@@ -22,6 +22,7 @@ from corpus.near_duplicates import (
     signature,
 )
 from corpus.near_duplicates_config import NearDuplicatesConfig
+from corpus.near_duplicates_here import find_here
 
 CONFIG = NearDuplicatesConfig(enabled=True)
 
@@ -121,8 +122,10 @@ def test_keys_of_one_text_differ_from_language_to_language() -> None:
     assert len(set(english) | set(german)) == 28
 
 
-def find(texts: dict[str, list[str]], folder: Path, spark: SparkConfig, slices: int) -> dict[tuple[str, str], str]:
-    """Language and doc_id → doc_id that stays, by the job."""
+def find(
+    texts: dict[str, list[str]], folder: Path, spark: SparkConfig, slices: int, *, here: bool
+) -> dict[tuple[str, str], str]:
+    """Language and doc_id → doc_id that stays, by the job or in memory."""
     from corpus.near_duplicates_job import write_near_duplicates
 
     rows = [
@@ -141,11 +144,14 @@ def find(texts: dict[str, list[str]], folder: Path, spark: SparkConfig, slices: 
     for part in range(slices):
         pq.write_table(pa.Table.from_pylist(rows[part::slices]), folder / "keys" / f"{part}.parquet")
     with spark_session("test", spark) as session:
-        documents = session.read.parquet(path_to_read(folder / "keys"))
-        write_near_duplicates(documents, folder / "work", folder / "out")
+        (folder / "work").mkdir()
+        count = write_near_duplicates(
+            session, folder / "keys", folder / "work", folder / "out", here_documents=len(rows) - (not here)
+        )
     found = pq.read_table(folder / "out").to_pylist()
+    assert [(row["lang"], row["doc_id"]) for row in found] == sorted((row["lang"], row["doc_id"]) for row in found)
     kept = {(row["lang"], row["doc_id"]): row["kept"] for row in found}
-    assert len(kept) == len(found)
+    assert len(kept) == len(found) == count
     return kept
 
 
@@ -154,7 +160,9 @@ def test_the_search_finds_the_pairs_that_comparing_all_finds_and_few_others(tmp_
     texts = made_texts(240, seed=1)
     notice = [f"{made_texts(1, seed=2)[0]} number {number}" for number in range(60)]  # a bucket of many
     english = [*texts, *notice]
-    found = find({"en": english, "de": texts[:40], "fr": ["?!", "…"]}, tmp_path, spark, slices=3)
+    given = {"en": [*english, *english[-3:]], "de": texts[:40], "fr": ["?!", "…"]}
+    found = find(given, tmp_path / "here", spark, slices=3, here=True)
+    assert find(given, tmp_path / "spark", spark, slices=2, here=False) == found
 
     offset_of = {document_id(text): offset for offset, text in enumerate(english)}
     group_of = {doc_id: kept for (lang, doc_id), kept in found.items() if lang == "en"}
@@ -177,19 +185,27 @@ def test_the_search_finds_the_pairs_that_comparing_all_finds_and_few_others(tmp_
     assert right / together > 0.8  # groups join what is alike through a third
 
 
+def test_nothing_is_found_among_nothing() -> None:
+    table = pa.Table.from_pylist([{"lang": "fr", "doc_id": "a", "source": "s", "offset": 0, "keys": None}])
+    assert len(find_here(table)) == len(find_here(table.slice(1))) == 0
+
+
 @pytest.mark.spark
 @pytest.mark.parametrize("driver_links", [0, 1_000])
 def test_a_long_chain_becomes_one_group(driver_links: int, tmp_path: Path, spark: SparkConfig) -> None:
     from corpus.near_duplicates_job import components
 
     generator = random.Random(4)
-    names = [f"{number:03d}" for number in range(100)]
+    names = [f"{number:03d}" for number in range(60)]
     generator.shuffle(names)
-    chain, circle, pair = names[:60], names[60:90], names[90:92]
+    chain, circle, pair = names[:30], names[30:45], names[45:47]
     links = [*itertools.pairwise(chain), *itertools.pairwise([*circle, circle[0]]), tuple(pair)]
+    pairs = [sorted(link) for link in links]
+    (tmp_path / "links").mkdir()
+    table = pa.table({"a": [a for a, _ in pairs], "b": [b for _, b in pairs]})
+    pq.write_table(table, tmp_path / "links" / "0.parquet")
     with spark_session("test", spark) as session:
-        frame = session.createDataFrame([tuple(sorted(link)) for link in links], "a string, b string")
-        groups = components(session, frame, tmp_path, driver_links=driver_links)
+        groups = components(session, tmp_path / "links", tmp_path, driver_links=driver_links)
         found = {row.node: row.group for row in groups.collect()}
     expected = {node: min(group) for group in (chain, circle, pair) for node in group}
     assert found == expected
