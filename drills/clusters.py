@@ -1,4 +1,8 @@
-"""A Spark standalone cluster on this machine, from the pip package alone: a master and workers, each a process."""
+"""A Spark standalone cluster on this machine, from the pip package alone: a master and workers, each a process.
+
+On the machine's own network, so that it needs no rights; drills/spark_cluster.py starts the same daemons on hosts of
+their own (drills/hosts.py).
+"""
 
 import os
 import socket
@@ -62,15 +66,8 @@ class Cluster:
         return self._start("Worker", *given, "--work-dir", str(folder), self.address, folder="worker")
 
     def _start(self, role: str, *arguments: str, folder: str = "master") -> "subprocess.Popen[bytes]":
-        home = Path(pyspark.__file__).parent
-        environment = os.environ | {
-            "JAVA_HOME": str(java_home()),
-            "SPARK_HOME": str(home),
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            "PYTHONPATH": str(ROOT),
-            "SPARK_DAEMON_MEMORY": "256m",
-        }
-        command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{folder}.{role}", *arguments]
+        environment = os.environ | daemon_environment() | {"SPARK_LOCAL_IP": "127.0.0.1", "PYTHONPATH": str(ROOT)}
+        command = daemon(f"{folder}.{role}", *arguments)
         with (self._work / f"{role.lower()}.log").open("ab") as log:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
@@ -83,6 +80,21 @@ def cluster(work: Path, workers: int = 2) -> Iterator[Cluster]:
         yield made
     finally:
         made.stop()
+
+
+def spark_home() -> Path:
+    """Where the pip package has Spark."""
+    return Path(pyspark.__file__).parent
+
+
+def daemon(kind: str, *arguments: str) -> list[str]:
+    """What starts `master.Master` or `worker.Worker`."""
+    return [str(spark_home() / "bin" / "spark-class"), f"org.apache.spark.deploy.{kind}", *arguments]
+
+
+def daemon_environment() -> dict[str, str]:
+    """What a daemon needs to know."""
+    return {"JAVA_HOME": str(java_home()), "SPARK_HOME": str(spark_home()), "SPARK_DAEMON_MEMORY": "256m"}
 
 
 def free_port() -> int:

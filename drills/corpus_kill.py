@@ -150,14 +150,14 @@ def command(inputs: list[Path], output: Path, master: str, settings: dict[str, i
     return [sys.executable, "-m", "mglm", "corpus", "build", *options, "--output", str(output)]
 
 
-def make_input(folder: Path) -> list[Path]:
+def make_input(folder: Path, text_bytes: int = TEXT_BYTES) -> list[Path]:
     """JSON Lines files of many languages, with texts that occur in several and lines that are no records."""
     folder.mkdir()
     documents = [text for of_lang in texts.texts(LANGUAGES).values() for text in of_lang]
     paths = [folder / f"{number}.jsonl" for number in range(FILES)]
     opened = [path.open("w", encoding="utf-8") for path in paths]
     size = number = 0
-    while size < TEXT_BYTES:
+    while size < text_bytes:
         text = documents[number % len(documents)]
         if number % 7:
             text = f"{text}\n{number}"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from core.manifest import read_manifest
 from core.schemas import DOCUMENTS, SAMPLE, SHARDS
-from core.spark import java_home
+from drills.clusters import daemon, daemon_environment, spark_home
 from drills.hosts import Hosts, need_namespaces
 from eval.contamination import CONTAMINATION
 
@@ -156,9 +156,7 @@ class Cluster:
         python = python_without_mglm(self.work / "python")
         self.environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "JAVA_HOME": str(java_home()),
-            "SPARK_HOME": spark_home(),
-            "SPARK_DAEMON_MEMORY": "128m",
+            **daemon_environment(),
             "SPARK_LOCAL_DIRS": str(self.work / "scratch"),
             "PYSPARK_PYTHON": str(python),
             "OMP_NUM_THREADS": "1",
@@ -222,8 +220,9 @@ class Cluster:
         print(f"{' '.join(arguments[:2])} on the cluster: {time.monotonic() - started:.0f} s{lost}", flush=True)
 
     def _daemon(self, host: str, kind: str, *arguments: str) -> None:
-        words = [f"{spark_home()}/bin/spark-class", f"org.apache.spark.deploy.{kind}", *arguments]
-        self.hosts.start(host, words, self.work / "logs" / host, self.environment, self.work / "elsewhere")
+        self.hosts.start(
+            host, daemon(kind, *arguments), self.work / "logs" / host, self.environment, self.work / "elsewhere"
+        )
 
     def _log(self, host: str) -> str:
         path = self.work / "logs" / host
@@ -236,12 +235,6 @@ def python_without_mglm(folder: Path) -> Path:
     packages = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
     (packages / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
     return folder / "bin" / "python"
-
-
-def spark_home() -> str:
-    import pyspark
-
-    return str(Path(pyspark.__file__).parent)
 
 
 def make_input(folder: Path) -> None:
