@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -36,6 +36,7 @@ from tokenizer.train import train_tokenizer
 from train.metrics import read_metrics
 
 ROOT = Path(__file__).parents[1]
+INPUTS = {"config": "config.toml", "shards": "shards", "plan": "plan.json", "heldout": "documents"}
 LAYOUTS = {"TP2": ["tensor_parallel=2"], "PP2": ["pipeline_parallel=2"], "DP2": []}
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
 TOO_LONG_S = 240
@@ -79,10 +80,14 @@ def drill(work: Path, kills: int, steps: int, draw: random.Random) -> None:
     """One undisturbed run, one killed `kills` times, and the comparison."""
     make_inputs(work)
     (work / "config.toml").write_text(CONFIG.format(steps=steps), "utf-8")
-    undisturbed = Run(work, "undisturbed")
+    undisturbed, disturbed = Run(work, "undisturbed"), Run(work, "disturbed")
+    disturb(undisturbed, disturbed, kills, steps, draw)
+
+
+def disturb(undisturbed: "Run", disturbed: "Run", kills: int, steps: int, draw: random.Random) -> None:
+    """Lets the one run, and the other between kills, and compares."""
     undisturbed.start("DP2", "mglm")
     assert undisturbed.wait() == 0, undisturbed.words()
-    disturbed = Run(work, "disturbed")
     for number in range(1, kills + 1):
         layout, launcher = draw.choice(list(LAYOUTS)), draw.choice(["mglm", "torchrun"])
         before = disturbed.step
@@ -103,6 +108,8 @@ class Run:
 
     work: Path
     name: str
+    stage: str = "pretrain"
+    inputs: Mapping[str, str] = field(default_factory=lambda: INPUTS)  # option → name in `work`
     process: "subprocess.Popen[str] | None" = None
 
     @property
@@ -115,14 +122,13 @@ class Run:
         return int(rows[-1]["step"]) if rows else 0
 
     def start(self, layout: str, launcher: str) -> None:
-        options = {"config": "config.toml", "shards": "shards", "plan": "plan.json", "heldout": "documents"}
-        arguments = [item for name, path in options.items() for item in (f"--{name}", str(self.work / path))]
+        arguments = [item for name, path in self.inputs.items() for item in (f"--{name}", str(self.work / path))]
         for override in LAYOUTS[layout]:
-            arguments += ["--set", f"pretrain.{override}"]
+            arguments += ["--set", f"{self.stage}.{override}"]
         arguments += ["--output", str(self.output)]
         torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
         torchrun += ["--master-port", str(free_port()), "-m"]
-        start = [sys.executable, "-m", *(torchrun if launcher == "torchrun" else []), "mglm", "train", "pretrain"]
+        start = [sys.executable, "-m", *(torchrun if launcher == "torchrun" else []), "mglm", "train", self.stage]
         settings = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
         command = [*start, *arguments, *(["--nproc", "2"] if launcher == "mglm" else [])]
         with (self.work / f"{self.name}.log").open("w") as log:

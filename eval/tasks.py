@@ -74,6 +74,7 @@ class Task(Section):
     prompt: str = "summary"
     template: str = ""
     mask: MaskName | None = None
+    parallel: list[dict[str, str]] = Field(default=[])  # templates that ask for the same, by their words' language
     sources: list[Source] = Field(min_length=1)
     decoding: Decoding | None = None
     postprocess: list[str] = Field(default=[])  # of what the model writes, see eval.answers
@@ -87,12 +88,15 @@ class Task(Section):
     def _check(self) -> Self:
         from eval.answers import POSTPROCESS
         from eval.readers import READERS
-        from tokenizer.prompts import MASKS, PROMPTS
+        from tokenizer.prompts import MASKS, PROMPTS, names_of
 
         for prompt in filter(None, [self.prompt, *(source.prompt for source in self.sources)]):
             if prompt not in PROMPTS:
                 raise ValueError(f"unknown prompt {prompt!r}; known: {', '.join(PROMPTS)}")
         assert set(MASKS) == set(PROMPTS)
+        for template in (template for group in self.parallel for template in group.values()):
+            if names_of(template) != names_of(self.template):
+                raise ValueError(f"parallel {template!r} has not the names of template {self.template!r}")
         for name, known in (("reader", READERS), ("postprocess", POSTPROCESS)):
             given = [source.reader for source in self.sources] if name == "reader" else self.postprocess
             if unknown := [value for value in given if value not in known]:

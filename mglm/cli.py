@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,10 +35,21 @@ app.command()(delete)
 
 
 @app.callback()
-def front_door(verbose: Annotated[bool, typer.Option("--verbose", help="Log more of what happens.")] = False) -> None:
+def front_door(
+    context: typer.Context,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more of what happens.")] = False,
+) -> None:
     """Make a multilingual GLM of your own: crawl, balance, tokenize, pretrain, fine-tune, evaluate, summarise."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # for loading weights; our own steps have theirs
     set_up_logging(verbose=verbose)
+    context.obj = {"find_development": _find_development}
+
+
+def _find_development(request: Any) -> Any:
+    """What train asks of eval: stages do not know each other, so it is handed down from here."""
+    from mglm.development import find_development
+
+    return find_development(request)
 
 
 # A library that is missing → the extra of pyproject.toml that brings it: clusters install each stage's part alone.

@@ -13,6 +13,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import torch
 import torch.distributed as dist
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.core import CheckpointingConfig, save_config
+from megatron.core.dist_checkpointing.dict_utils import dict_list_map_inplace
+from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.state_dict_utils import save_preprocess
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync
@@ -252,9 +255,26 @@ def _state(
     }
     if optimizer is not None:
         state["optimizer"] = optimizer.sharded_state_dict(dict(state), is_loading=is_loading, metadata=dict(_SHARDING))
+        if unwrap(chunks[0]).frozen_layers:
+            dict_list_map_inplace(_layer_by_layer, state["optimizer"])
     if scheduler is not None:
         state["scheduler"] = scheduler.state_dict()
     return state
+
+
+def _layer_by_layer(value: Any) -> Any:
+    """A layer's state under a name of its own: megatron stacks all layers, and refuses a stack with gaps."""
+    if not isinstance(value, ShardedTensor) or not value.prepend_axis_num:
+        return value
+    begin = value.prepend_axis_num
+    return replace(
+        value,
+        key=f"{value.key}.{'.'.join(map(str, value.global_offset[:begin]))}",
+        global_shape=value.global_shape[begin:],
+        global_offset=value.global_offset[begin:],
+        axis_fragmentations=value.axis_fragmentations and value.axis_fragmentations[begin:],
+        prepend_axis_num=0,
+    )
 
 
 def _named(chunks: list[Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def flops_per_token(
     return round(model.num_layers * layer * (4 if execution.recompute == "full" else 3) + 3 * head)
 
 
-def step_flops(model: ModelConfig, vocab_size: int, rows: int, length: int, targets: int) -> int:
+def step_flops(model: ModelConfig, vocab_size: int, rows: int, length: float, targets: int) -> float:
     """Floating-point operations of a training step on `rows` rows of `length` positions, of which `targets` are scored.
 
     As `flops_per_token`, from what was really computed: padding passes the layers too, the head sees scored positions

@@ -38,6 +38,20 @@ GENERATION: dict[str, Any] = {
 
 def write_export(output: Path, loaded: LoadedModel) -> int:
     """Writes everything but the manifest into `output`; returns the number of parameters."""
+    twin = make_twin(loaded)
+    twin.save_pretrained(output, max_shard_size=_SHARD_SIZE)
+    for weights in output.glob("*.safetensors"):  # written for their owner alone; a service may run as another user
+        weights.chmod((output / "config.json").stat().st_mode)
+    for name in ("configuration_mglm.py", "modeling_mglm.py", "beam_cache.py"):
+        shutil.copyfile(Path(modeling_mglm.__file__).with_name(name), output / name)
+    loaded.tokenizer.save(output)
+    parameters = sum(weight.numel() for weight in loaded.weights.values())
+    write_atomically(output / "README.md", _model_card(loaded, parameters))
+    return parameters
+
+
+def make_twin(loaded: LoadedModel) -> GLMForConditionalGeneration:
+    """The model that transformers generates with, on the weights as they are, with its generation settings."""
     config = hf_config(loaded)
     with torch.device("meta"):
         twin = GLMForConditionalGeneration(config)
@@ -50,15 +64,7 @@ def write_export(output: Path, loaded: LoadedModel) -> int:
     twin.generation_config = GenerationConfig(
         **{**GENERATION, "max_new_tokens": most}, pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id
     )
-    twin.save_pretrained(output, max_shard_size=_SHARD_SIZE)
-    for weights in output.glob("*.safetensors"):  # written for their owner alone; a service may run as another user
-        weights.chmod((output / "config.json").stat().st_mode)
-    for name in ("configuration_mglm.py", "modeling_mglm.py", "beam_cache.py"):
-        shutil.copyfile(Path(modeling_mglm.__file__).with_name(name), output / name)
-    loaded.tokenizer.save(output)
-    parameters = sum(weight.numel() for weight in loaded.weights.values())
-    write_atomically(output / "README.md", _model_card(loaded, parameters))
-    return parameters
+    return twin
 
 
 def hf_config(loaded: LoadedModel) -> MGLMConfig:

@@ -76,6 +76,7 @@ class GLMModel(LanguageModule):
         self.model_type = ModelType.encoder_or_decoder
         self.vocab_size, self.max_positions = vocab_size, max_positions
         self.backend, self.head_chunk = backend, head_chunk
+        self.frozen_layers = 0  # topmost ones of the whole model that are not trained
         self.pre_process, self.post_process, self.vp_stage = pre_process, post_process, virtual_stage
         self.share_embeddings_and_output_weights = True
         if pre_process:

@@ -59,7 +59,7 @@ def build_optimizer(
         use_distributed_optimizer=distributed_optimizer,
     )
     optimizer = get_megatron_optimizer(config, chunks)
-    for part in filter(_is_distributed, _parts(optimizer)):
+    for part in filter(_is_distributed, _at_work(optimizer)):
         part.get_parameter_state_dp_zero = _padded_between_buckets(part)
     model_config = chunks[0].config
     model_config.grad_scale_func = optimizer.scale_loss
@@ -118,7 +118,7 @@ def update_weights(optimizer: Any) -> Update:
     norm = float(optimizer.get_grad_norm())
     if not math.isfinite(norm):
         return Update(done=False, gradient_norm=norm)
-    for part in _parts(optimizer):
+    for part in _at_work(optimizer):
         parameters = part.get_parameters()
         if parameters and part.config.clip_grad > 0:
             clip_grad_by_total_norm_fp32(parameters, part.config.clip_grad, norm)
@@ -148,7 +148,7 @@ def optimizer_kind(optimizer: Any | None) -> str | None:
 
 def ready_for_load(optimizer: Any) -> None:
     """Fills a fresh optimizer's state, which megatron reads, for its shapes, before it loads one."""
-    for part in _parts(optimizer):
+    for part in _at_work(optimizer):
         if _is_distributed(part):  # the plain ones fill their own
             _fill(part)
             part._set_main_param_and_optimizer_states = _keeping_step(part)
@@ -156,7 +156,7 @@ def ready_for_load(optimizer: Any) -> None:
 
 def ready_for_save(optimizer: Any) -> None:
     """Fills the state of an optimizer that has not made an update yet, e.g. in fp16 while the scale is too high."""
-    for part in _parts(optimizer):
+    for part in _at_work(optimizer):
         _fill(part)
 
 
@@ -178,7 +178,7 @@ def after_load(optimizer: Any) -> None:
     megatron hands all of them one tensor (distrib_optimizer.py, load_state_dict), which AdamW would then count up once
     per parameter: a silently wrong bias correction.
     """
-    for part in _parts(optimizer):
+    for part in _at_work(optimizer):
         for state in part.optimizer.state.values():
             if "step" in state:
                 state["step"] = state["step"].clone()
@@ -255,3 +255,8 @@ def _is_distributed(part: Any) -> bool:
 
 def _parts(optimizer: Any) -> list[Any]:
     return list(getattr(optimizer, "chained_optimizers", [optimizer]))
+
+
+def _at_work(optimizer: Any) -> list[Any]:
+    """Those that have parameters: a stage whose layers are all frozen has none."""
+    return [part for part in _parts(optimizer) if not getattr(part, "is_stub_optimizer", False)]

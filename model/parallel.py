@@ -163,10 +163,12 @@ def build_chunks(
     execution: Execution | None = None,
     distributed_optimizer: bool = True,
     overlap: bool = False,
+    frozen_layers: int = 0,
 ) -> list[Any]:
     """This process's parts of the model, freshly initialised, wrapped for data-parallel training.
 
     Args:
+        frozen_layers: so many topmost layers, and the LayerNorm above them, are left as they are by training.
         distributed_optimizer: splits the optimizer's state over the data-parallel ranks; the optimizer must match.
         overlap: communicates gradients and parameters during the passes; worth it on GPUs."""
     execution = execution or Execution()
@@ -179,12 +181,28 @@ def build_chunks(
     chunks = []
     for index, stage in enumerate(build_stages(model, vocab_size, topology, execution)):
         initialise(stage, model, seed)
+        _freeze(stage, frozen_layers)
         wrapped = Float16Module(stage.config, stage) if execution.precision != "fp32" else stage
         # Later parts finish their backward pass first and in one go: cutting their gradients up gains nothing.
         chunk = DistributedDataParallel(stage.config, settings, wrapped, disable_bucketing=index > 0)
         chunk.broadcast_params()
         chunks.append(chunk)
     return chunks
+
+
+def _freeze(stage: GLMModel, count: int) -> None:
+    """Takes the topmost `count` layers of the whole model out of what is trained, before gradients get their buffers.
+
+    megatron leaves such parameters out of buffers, optimizers and their states; checkpoints hold them as weights.
+    """
+    stage.frozen_layers = count
+    if not count:
+        return
+    for layer in stage.decoder.layers:
+        if layer.layer_number > stage.config.num_layers - count:  # counts from 1, over all stages
+            layer.requires_grad_(False)
+    if stage.decoder.final_layernorm is not None:
+        stage.decoder.final_layernorm.requires_grad_(False)
 
 
 def unwrap(chunk: Any) -> GLMModel:

@@ -140,6 +140,11 @@ def fill(template: str, mask: MaskName, texts: Mapping[str, str]) -> list[Segmen
     return segments
 
 
+def names_of(template: str) -> list[str]:
+    """The names in braces, sorted."""
+    return sorted(field for _, field, _, _ in string.Formatter().parse(template) if field is not None)
+
+
 def summary_source(text: str, target_lang: str) -> list[Segment]:
     """`[text]. English Summary: [sMASK]` or `[text]. 中文摘要: [sMASK]` (paper §3.3.2)."""
     return source("summary", target_lang, text=text)

@@ -1,7 +1,8 @@
-"""Batches: which samples a step sees, as arrays of fixed shape.
+"""Batches: which samples a step of pretraining sees, as arrays of fixed shape.
 
 Stateless: step t holds samples t·B … t·B + B − 1, whatever the number of processes, so that resuming is setting the
-step and a run on two machines sees what one machine sees. Both kinds offer `batch(step, data_rank, data_size)`.
+step and a run on two machines sees what one machine sees. Fine-tuning's are in `train.finetune_batches`; both offer
+`batch(step, data_rank, data_size)`.
 """
 
 from collections.abc import Sequence
@@ -11,17 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.examples import Example
 from tokenizer.encoding import Tokenizer
-from tokenizer.inputs import encode_source
 from tokenizer.sampler import Draw, Sampler
 from tokenizer.sentences import AuthorsSentenceEnds, SentenceEnds
 from tokenizer.shards import Shards
 from train.blank_infilling import MODES, choose_blanks, max_spans, row_length
-from train.blank_layout import NO_LOSS, NO_SEGMENT, Blanks, Row, Rows, Sample, Samples, layout_rows, only_sample
-from train.config import FinetuneConfig, PretrainConfig
-
-ROW_MULTIPLE = 8  # fine-tuning rows are padded to the next multiple
+from train.blank_layout import Blanks, Row, Rows, Sample, Samples, layout_rows, only_sample
+from train.config import PretrainConfig
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,15 @@ class PretrainBatches:
 
     def batch(self, step: int, data_rank: int, data_size: int) -> list[MicroBatch]:
         """The micro-batches of one data-parallel rank in one step."""
-        indices = _own_indices(step, self._config.global_batch_size, data_rank, data_size)
-        of_samples = self._draws(indices.start, len(indices))
-        samples, _ = self._cut(self._rows(of_samples), indices.start, len(indices))
-        languages = [_languages(draws) for draws in of_samples]
-        return _micro_batches(samples, languages, self._config.micro_batch_size, self._config.isolate_documents)
+        indices = own_indices(step, self._config.global_batch_size, data_rank, data_size)
+        samples, languages = self.samples(indices.start, len(indices))
+        return micro_batches(samples, languages, self._config.micro_batch_size, self._config.isolate_documents)
+
+    def samples(self, first: int, count: int) -> tuple[Samples, list[str]]:
+        """Samples first … first+count−1, and the languages of each, joined by `+`."""
+        of_samples = self._draws(first, count)
+        samples, _ = self._cut(self._rows(of_samples), first, count)
+        return samples, [_languages(draws) for draws in of_samples]
 
     def _cut(self, rows: Rows, first: int, count: int) -> tuple[Samples, Blanks]:
         """Samples first … first+count−1 of their rows, and their blanks."""
@@ -134,66 +135,7 @@ def window_length(sequence_length: int, config: PretrainConfig) -> int:
     return sequence_length // config.windows_per_sequence - 1
 
 
-class FinetuneBatches:
-    """Prompted sources with their targets, shuffled anew in every epoch.
-
-    A source ends up as `tokenizer.inputs.encode_source` makes it, as in prediction; its target is `[sop] tokens` →
-    `tokens [eop]` at the mask's position. A target too long is cut and then has no end token: it does not end there.
-    """
-
-    def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, config: FinetuneConfig) -> None:
-        self._examples, self._tokenizer, self._config = examples, tokenizer, config
-        self._samples: dict[int, Sample] = {}
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
-
-    def sample(self, number: int) -> Sample:
-        """The sample of example `number`, not padded; encoded once and kept."""
-        if number not in self._samples:
-            self._samples[number] = finetune_sample(self._examples[number], self._tokenizer, self._config)
-        return self._samples[number]
-
-    def batch(self, step: int, data_rank: int, data_size: int) -> list[MicroBatch]:
-        """The micro-batches of one data-parallel rank in one step, all of one length."""
-        indices = _own_indices(step, self._config.global_batch_size, data_rank, data_size)
-        numbers = [self._example_at(index) for index in indices]
-        samples = [self.sample(number) for number in numbers]
-        if self._config.fixed_length:
-            longest = self._config.source_length + self._config.target_length
-        else:
-            longest = max(sample.input_ids_S.size for sample in samples)
-        length = -(-longest // ROW_MULTIPLE) * ROW_MULTIPLE
-        padded = _stacked([sample.padded(length, self._tokenizer.eos_id) for sample in samples])
-        languages = [self._examples[number].lang for number in numbers]
-        return _micro_batches(padded, languages, self._config.micro_batch_size, isolate_documents=False)
-
-    def _example_at(self, index: int) -> int:
-        """Which example stands at place `index` of the endless sequence of shuffled epochs."""
-        epoch, place = divmod(index, len(self._examples))
-        if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self._config.seed, epoch]).permutation(len(self._examples)))
-        return int(self._order[1][place])
-
-
-def finetune_sample(example: Example, tokenizer: Tokenizer, config: FinetuneConfig) -> Sample:
-    """One example as a training row of at most `source_length` + `target_length` tokens."""
-    source = encode_source(tokenizer, example.source, config.source_length)
-    target = tokenizer.encode(example.target)
-    complete = len(target) < config.target_length
-    answer = [*target, tokenizer.eop_id] if complete else target[: config.target_length]
-    context, size = len(source.ids), len(answer)
-    positions = [[*range(context), *[source.mask_position] * size], [0] * context + [*range(1, size + 1)]]
-    return Sample(
-        np.array([*source.ids, tokenizer.sop_id, *answer[:-1]], dtype=np.int64),
-        np.array(positions, dtype=np.int64),
-        np.array([NO_LOSS] * context + answer, dtype=np.int64),
-        np.zeros(context + size, dtype=np.int64),
-        context,
-        "target",
-        (),
-    )
-
-
-def _own_indices(step: int, global_batch: int, data_rank: int, data_size: int) -> range:
+def own_indices(step: int, global_batch: int, data_rank: int, data_size: int) -> range:
     assert global_batch % data_size == 0, f"batch of {global_batch} over {data_size} processes"
     share = global_batch // data_size
     first = step * global_batch + data_rank * share
@@ -204,20 +146,7 @@ def _languages(draws: Sequence[Draw]) -> str:
     return "+".join(dict.fromkeys(draw.lang for draw in draws))
 
 
-def _stacked(samples: Sequence[Sample]) -> Samples:
-    """Samples padded to one length as one batch."""
-    segment_ids_BS = np.stack([sample.segment_ids_S for sample in samples])
-    return Samples(
-        np.stack([sample.input_ids_S for sample in samples]),
-        np.stack([sample.position_ids_2S for sample in samples]),
-        np.stack([sample.labels_S for sample in samples]),
-        segment_ids_BS,
-        np.array([sample.context_length for sample in samples], dtype=np.int64),
-        (segment_ids_BS != NO_SEGMENT).sum(1),
-    )
-
-
-def _micro_batches(samples: Samples, languages: Sequence[str], size: int, isolate_documents: bool) -> list[MicroBatch]:
+def micro_batches(samples: Samples, languages: Sequence[str], size: int, isolate_documents: bool) -> list[MicroBatch]:
     parts = [slice(first, first + size) for first in range(0, len(languages), size)]
     return [
         MicroBatch(

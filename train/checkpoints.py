@@ -34,9 +34,19 @@ def tidy_up(root: Path) -> None:
 
 
 def mark_best(root: Path) -> str | None:
-    """Lets `root/best` point to the checkpoint with the fewest held-out bits per byte; None when none was measured."""
-    scores = [(read_meta(path).get("heldout_bits_per_byte"), path.name) for path in complete_checkpoints(root)]
-    measured = [(score, name) for score, name in scores if score is not None]
+    """Lets `root/best` point to the best checkpoint, the earlier one of two alike; None when none was measured.
+
+    Best is the highest score on the development examples, or else the fewest held-out bits per byte. Scores on other
+    examples, or of another measure, than the newest cannot be compared and do not count.
+    """
+    metas = [(read_meta(path), path.name) for path in complete_checkpoints(root)]
+    developed = [(meta["development"], name) for meta, name in metas if meta.get("development")]
+    if developed:
+        same = developed[-1][0]["identity"]
+        measured = [(-found["score"], name) for found, name in developed if found["identity"] == same]
+    else:
+        found_bits = [(meta.get("heldout_bits_per_byte"), name) for meta, name in metas]
+        measured = [(bits, name) for bits, name in found_bits if bits is not None]
     if not measured:
         return None
     best = min(measured)[1]

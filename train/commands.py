@@ -79,6 +79,7 @@ def pretrain(
 
 @app.command()
 def finetune(
+    context: typer.Context,
     init: Annotated[
         Path, typer.Option("--init", help="Output of pretraining or fine-tuning, or one of its step directories.")
     ],
@@ -110,6 +111,7 @@ def finetune(
         nproc=nproc,
         overwrite=overwrite,
         dry_run=_dry_run(dry_run, tokens_per_second, measured, as_json),
+        find_development=(context.find_root().obj or {}).get("find_development"),
     )
 
 

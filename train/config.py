@@ -38,6 +38,8 @@ _WHEREABOUTS = {
     "heldout_documents",
     "sample_prompts",
     "sample_tokens",
+    "blank_infilling_shards",
+    "plan",
 }
 
 
@@ -158,9 +160,36 @@ class FinetuneConfig(TrainingConfig):
 
     learning_rate: float = Field(default=5e-4, gt=0)
     global_batch_size: int = Field(default=16, gt=0)
-    epochs: float = Field(default=10.0, gt=0)
+    epochs: float = Field(default=10.0, gt=0)  # of the examples; rows of blank infilling do not count
     steps: int | None = Field(default=None, gt=0)
     source_length: int = Field(default=608, gt=4)
     target_length: int = Field(default=160, gt=1)
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    fixed_length: bool = False  # True: every row is source_length + target_length long, else as long as the batch needs
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)  # of rows of blank infilling, too
+    fixed_length: bool = False  # True: every row is as long as any may be, else as long as its micro-batch needs
+    sort_batches: int = Field(
+        default=8, gt=0
+    )  # steps whose examples are put in order of length together; 1: each alone
+    # Against forgetting and the lack of prompt transferring (paper §3.4, §5). Each is off unless set.
+    freeze_upper_layers: int = Field(
+        default=0, ge=0
+    )  # topmost layers that keep their weights, with the LayerNorm above
+    blank_infilling_share: float = Field(default=0.0, ge=0, lt=1)  # of the rows: samples as in pretraining
+    blank_infilling_shards: str | None = None  # directory of `mglm tokenizer shard`, of the checkpoint's tokenizer
+    plan: str | None = None  # plan.json: in which shares its languages come
+    blanks: BlankConfig = BlankConfig()
+    prompt_languages: list[str] = Field(default=[])  # each example draws one for its prompt; none: as prepared
+    # Measured on dev.jsonl of the examples, where there is one, by generation and the task's scorer; the best is kept.
+    eval_interval: int | None = Field(default=None, gt=0)  # steps between measurements; None: at every checkpoint
+    development_examples: int = Field(default=200, ge=0)  # spread over the pairs of languages; 0: nothing is measured
+    best_by: str | None = None  # measure that picks the best; None: rougeL, f1 or accuracy, as the task is scored
+
+    @model_validator(mode="after")
+    def _check_switches(self) -> Self:
+        given = {"blank_infilling_shards": self.blank_infilling_shards, "plan": self.plan}
+        for name, value in given.items():
+            if bool(self.blank_infilling_share) != (value is not None):
+                found = "no" if value is None else "a"
+                raise ValueError(f"blank_infilling_share {self.blank_infilling_share:g} with {found} {name}; set both")
+        if len(set(self.prompt_languages)) != len(self.prompt_languages):
+            raise ValueError("prompt_languages names a language twice")
+        return self

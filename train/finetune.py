@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from core.config import RunConfig
 from core.errors import MGLMError
@@ -13,10 +15,13 @@ from core.manifest import read_manifest
 from model.checkpoint_meta import checkpoint_hash, read_meta
 from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
-from train.batches import FinetuneBatches, finetune_sample
+from tokenizer.parallel_prompts import ParallelPrompts
+from train.blank_source import BlankSource, blank_source
 from train.checkpoints import resolve_init
 from train.config import FinetuneConfig
+from train.development import DevelopmentMetric, DevelopmentRequest, FindDevelopment
 from train.dry_run import DryRun
+from train.finetune_batches import FinetuneBatches, finetune_sample
 from train.job import Job, check_layout, check_schedule
 from train.launch import is_worker, launch, processes, started_workers, work
 from train.prefetch import Prefetched
@@ -37,6 +42,7 @@ def finetune(
     nproc: int | None = None,
     overwrite: bool = False,
     dry_run: DryRun | None = None,
+    find_development: FindDevelopment | None = None,
 ) -> None:
     """Checks everything, then fine-tunes in `nproc` processes; under torchrun, this process trains.
 
@@ -48,7 +54,7 @@ def finetune(
     run_config = RunConfig(config, overrides)
 
     def prepare(world_size: int | None) -> Job:
-        return prepare_finetune(run_config, init, examples, output, task, world_size, nproc)
+        return prepare_finetune(run_config, init, examples, output, task, world_size, nproc, find_development)
 
     if dry_run is not None:
         dry_run.tell(lambda: prepare(started_workers() if is_worker() else nproc), overwrite=overwrite)
@@ -85,6 +91,7 @@ def prepare_finetune(
     task: str | None,
     world_size: int | None,
     nproc: int | None = None,
+    find_development: FindDevelopment | None = None,
 ) -> Job:
     """Checks configuration, inputs and layout; `world_size` None: as `nproc` will make it.
 
@@ -108,7 +115,10 @@ def prepare_finetune(
     _check_lengths(config, model)
     examples_manifest = read_manifest(examples_path, EXAMPLES)
     examples = load_examples(examples_path / TRAIN_FILE, task)
-    steps = config.steps or max(1, math.ceil(config.epochs * len(examples) / config.global_batch_size))
+    prompts = _prompts(config, examples, examples_manifest.facts.get("task", {}))
+    blanks = blank_source(config, model, tokenizer) if config.blank_infilling_share else None
+    examples_a_step = config.global_batch_size * (1 - config.blank_infilling_share)
+    steps = config.steps or max(1, math.ceil(config.epochs * len(examples) / examples_a_step - 1e-9))
     check_schedule("finetune", config, steps)
     if world_size is None:
         world_size = processes(nproc, config.tensor_parallel * config.pipeline_parallel)
@@ -120,28 +130,45 @@ def prepare_finetune(
             expected="rows of one length",
             action="set finetune.fixed_length=true",
         )
-    return Job(
+    development = None
+    if find_development is not None:
+        development = find_development(DevelopmentRequest(run_config, config, examples_path, task, model.max_positions))
+    blank_rows = steps * config.global_batch_size - round(steps * examples_a_step)
+    blank_epochs = dict(blanks.epochs(blank_rows)) if blanks is not None else {}
+    languages = sorted({example.lang for example in examples})
+    job = Job(
         name="fine-tuning",
         output=output,
         identity={"finetune": config.identity(), "model": model.model_dump(), "task": task, "steps": steps},
         inputs={
             "init": checkpoint_hash(init),
             "examples": examples_manifest.content_hash(),
+            **(blanks.inputs if blanks is not None else {}),
         },
         config=config,
         model=model,
         tokenizer=tokenizer,
         steps=steps,
         world_size=world_size,
-        make_batches=lambda: Prefetched(FinetuneBatches(examples, tokenizer, config), steps, config.prefetch),
-        label_smoothing=config.label_smoothing,
-        row_tokens=_mean_tokens(examples, tokenizer, config),
-        epochs=dict.fromkeys(
-            sorted({example.lang for example in examples}), steps * config.global_batch_size / len(examples)
+        make_batches=lambda: Prefetched(
+            FinetuneBatches(
+                examples, tokenizer, config,
+                steps=steps, blanks=blanks.batches if blanks is not None else None, prompts=prompts,
+            ),
+            steps,
+            config.prefetch,
         ),
-        languages=tuple(sorted({example.lang for example in examples})),
+        label_smoothing=config.label_smoothing,
+        frozen_layers=config.freeze_upper_layers,
+        row_tokens=_mean_tokens(examples, tokenizer, config, blanks),
+        epochs={**dict.fromkeys(languages, steps * examples_a_step / len(examples)), **blank_epochs},
+        languages=(*languages, *(blanks.languages if blanks is not None else ())),
+        eval_interval=config.eval_interval or config.save_interval,
         init=step_directory,
-    )
+    )  # fmt: skip
+    if development is None:
+        return job
+    return replace(job, make_development=lambda: DevelopmentMetric(job, development))
 
 
 def load_examples(path: Path, task: str | None) -> list[Example]:
@@ -165,10 +192,24 @@ def load_examples(path: Path, task: str | None) -> list[Example]:
     return chosen
 
 
-def _mean_tokens(examples: list[Example], tokenizer: Tokenizer, config: FinetuneConfig) -> int:
+def _prompts(config: FinetuneConfig, examples: list[Example], task: Mapping[str, Any]) -> ParallelPrompts | None:
+    """Prompts in the languages that are wanted, every example's prompt being known in all of them."""
+    if not config.prompt_languages:
+        return None
+    prompts = ParallelPrompts(config.prompt_languages, task.get("parallel", []))
+    for example in examples:
+        prompts.check(example.source)
+    return prompts
+
+
+def _mean_tokens(
+    examples: list[Example], tokenizer: Tokenizer, config: FinetuneConfig, blanks: BlankSource | None
+) -> int:
     """Tokens of a row on the average, by a hundred examples from all over."""
     some = examples[:: max(1, len(examples) // 100)]
-    return round(sum(finetune_sample(example, tokenizer, config).labels_S.size for example in some) / len(some))
+    mean = sum(finetune_sample(example, tokenizer, config).labels_S.size for example in some) / len(some)
+    share = config.blank_infilling_share
+    return round((1 - share) * mean + (share * blanks.row_tokens if blanks is not None else 0))
 
 
 def _model_of(run_config: RunConfig, trained: dict[str, object]) -> ModelConfig:
@@ -180,6 +221,13 @@ def _model_of(run_config: RunConfig, trained: dict[str, object]) -> ModelConfig:
 
 
 def _check_lengths(config: FinetuneConfig, model: ModelConfig) -> None:
+    if config.freeze_upper_layers > model.num_layers:
+        raise MGLMError(
+            "finetune.freeze_upper_layers",
+            found=str(config.freeze_upper_layers),
+            expected=f"at most {model.num_layers}, the model's layers",
+            action="lower it",
+        )
     for name, length in (("source_length", config.source_length), ("target_length", config.target_length + 1)):
         if length > model.max_positions:
             raise MGLMError(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import MGLMError
 from core.manifest import Stage, open_stage
@@ -14,6 +14,9 @@ from tokenizer.encoding import Tokenizer
 from train.batches import Batches
 from train.config import TrainingConfig
 from train.heldout import HeldoutSource
+
+if TYPE_CHECKING:
+    from train.development import DevelopmentMetric
 
 CHECKPOINTS = "checkpoints"
 TOKENIZER = "tokenizer"
@@ -37,6 +40,7 @@ class Job:
     world_size: int  # processes
     make_batches: Callable[[], Batches]
     label_smoothing: float = 0.0
+    frozen_layers: int = 0  # topmost layers that keep their weights
     init: Path | None = None  # step directory whose weights the run begins with
     first_step: int = 0  # its step, where optimiser and data go on with it too; 0: they begin anew
     schedule_from: int = 0  # step at which warm-up and decay begin
@@ -46,6 +50,7 @@ class Job:
     languages: tuple[str, ...] = ()  # those of its rows, for the record of losses
     heldout: HeldoutSource | None = None  # what it is measured on
     eval_interval: int = 1  # steps between two measurements
+    make_development: Callable[[], "DevelopmentMetric"] | None = None  # by which the best checkpoint is kept
     sample_prompts: int = 0  # blanks filled at each of them
     sample_tokens: int = 0
 

@@ -35,7 +35,7 @@ from train.saver import Saver, last_good
 from train.schedule import take_up
 from train.signals import StopRequest, agreed
 
-_COMMON_SUMS = 6  # loss, targets, tokens, stop requests, their signals, unwritten saves
+_COMMON_SUMS = 7  # loss, targets, tokens, positions, stop requests, their signals, unwritten saves
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class StepResult:
     loss_scale: float  # 1 but in fp16
     targets: int
     tokens: int  # without padding
-    length: int  # of the rows, with padding
+    length: float  # of the rows on the average, with padding
     stop: int  # the signal by which a process was asked to stop; 0: none was
     all_written: bool  # no process is still writing a checkpoint
     skipped: str
@@ -75,6 +75,7 @@ class Trainer:
             execution=config.execution(),
             distributed_optimizer=config.distributed_optimizer,
             overlap=torch.cuda.is_available(),
+            frozen_layers=job.frozen_layers,
         )
         self.optimizer = build_optimizer(
             self.chunks,
@@ -122,11 +123,11 @@ class Trainer:
             micro_batch_size=rows,
             forward_only=False,
         )
-        (loss_sum, targets, tokens, stops, signals, unwritten), nats_L, targets_L = self._add_up(
+        (loss_sum, targets, tokens, positions, stops, signals, unwritten), nats_L, targets_L = self._add_up(
             sums, micro_batches, stop
         )
         loss, scale = loss_sum / max(targets, 1), loss_scale(self.optimizer)
-        learning_rate = self.optimizer.param_groups[0]["lr"]
+        learning_rate = next((group["lr"] for group in self.optimizer.param_groups), 0.0)  # none where all is frozen
         gradient_norm, skipped = 0.0, self.guard.reason(loss)
         if not skipped:
             update = update_weights(self.optimizer)
@@ -138,7 +139,8 @@ class Trainer:
         self.scheduler.step(1)  # also for a skipped step: the rate depends on the step alone
         self.step += 1
         return StepResult(
-            loss, gradient_norm, learning_rate, scale, int(targets), int(tokens), length,
+            loss, gradient_norm, learning_rate, scale, int(targets), int(tokens),
+            positions / self.job.config.global_batch_size,
             agreed(signals, stops), unwritten == 0, skipped, bad, nats_L, targets_L,
         )  # fmt: skip
 
@@ -224,7 +226,8 @@ class Trainer:
             sums_2L = torch.stack(list(sums)).sum(0)
             total[:2], total[_COMMON_SUMS:] = sums_2L.sum(1), sums_2L.flatten()
             total[2] = sum(batch.tokens for batch in micro_batches)
-        total[3], total[4], total[5] = float(stop.signal is not None), stop.signal or 0, float(self.saver.pending)
+            total[3] = sum(batch.input_ids_BS.size for batch in micro_batches)
+        total[4], total[5], total[6] = float(stop.signal is not None), stop.signal or 0, float(self.saver.pending)
         dist.all_reduce(total)
         found: list[float] = total.tolist()
         middle = _COMMON_SUMS + languages
@@ -241,6 +244,7 @@ def run(job: Job) -> int:
     batches = job.make_batches()
     trainer = Trainer(job, events)
     evaluation = _evaluation(job)
+    development = job.make_development() if job.make_development is not None else None
     data_rank = parallel_state.get_data_parallel_rank()
     data_size = parallel_state.get_data_parallel_world_size()
     if is_first and not (job.output / TOKENIZER).exists():
@@ -262,12 +266,17 @@ def run(job: Job) -> int:
                 )
             if result.bad and trainer.guard.enough():
                 _give_up(trainer, result, events)
-            scores = None
+            scores, developed = None, None
             if evaluation is not None and (at_end or trainer.step % job.eval_interval == 0):
                 scores = _measure(trainer, evaluation, record)
-            if at_end or result.stop or trainer.step % job.config.save_interval == 0:
+            if development is not None and (at_end or trainer.step % job.eval_interval == 0):
+                developed = development.measure(trainer.chunks)
+                if record is not None:
+                    record.development(trainer.step, developed)
+            # What was measured is saved, so that the best can be kept.
+            if at_end or result.stop or developed or trainer.step % job.config.save_interval == 0:
                 of_record = record.state if record is not None else {}
-                trainer.save(heldout_bits_per_byte=scores, **of_record)
+                trainer.save(heldout_bits_per_byte=scores, development=developed, **of_record)
             if result.stop and not at_end:
                 stopped_by = result.stop
                 break

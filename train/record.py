@@ -7,6 +7,7 @@ from core.log import get_logger
 from core.manifest import git_revision
 from core.progress import ProgressReporter
 from train.boards import Boards
+from train.finetune_batches import BLANKS
 from train.job import METRICS, SAMPLES, Job
 from train.metrics import EventLog, MetricsLog
 from train.signals import signal_name
@@ -64,6 +65,7 @@ class Record:
             "grad_norm": _number(result.gradient_norm, 6),
             "targets": result.targets,
             "tokens": result.tokens,
+            "padding": round(1 - result.tokens / (result.length * job.config.global_batch_size), 4),
             "step_s": round(seconds, 4),
             "data_s": round(data_s, 4),
             "save_s": round(save_s, 4),
@@ -71,6 +73,7 @@ class Record:
         }
         if mfu is not None:
             row["mfu"] = round(mfu, 4)
+        row |= self._by_kind(result)
         if job.config.precision == "fp16":
             row["loss_scale"] = result.loss_scale
         if result.skipped:
@@ -101,6 +104,15 @@ class Record:
             step, scores["bits_per_byte"], scores["macro"], len(scores["languages"]),
         )  # fmt: skip
 
+    def development(self, step: int, scores: Mapping[str, Any]) -> None:
+        """Writes what the answers to the development examples were worth."""
+        self._events.tell("development", step, **scores)
+        named = {name: value for name, value in scores.items() if isinstance(value, float)}
+        self._boards.show(step, {"development": named})
+        get_logger("train").info(
+            "step %d: %s %.4f on %d development examples", step, scores["best_by"], scores["score"], scores["examples"]
+        )
+
     def close(self, step: int, stopped_by: int) -> None:
         self._events.tell(
             "stop" if stopped_by else "end", step, **({"signal": signal_name(stopped_by)} if stopped_by else {})
@@ -114,6 +126,18 @@ class Record:
                 sums = self._sums.setdefault(lang, [0.0, 0.0])
                 sums[0] += nats
                 sums[1] += number
+
+    def _by_kind(self, result: "StepResult") -> dict[str, float | None]:
+        """The losses of examples and of blank infilling, where both are trained on."""
+        if not any(name.startswith(BLANKS) for name in self._names):
+            return {}
+        sums = list(zip(self._names, result.nats_L, result.targets_L, strict=True))
+        found: dict[str, float | None] = {}
+        for kind, wanted in (("loss_tuning", False), ("loss_blanks", True)):
+            of_kind = [(nats, number) for name, nats, number in sums if name.startswith(BLANKS) == wanted]
+            nats, number = (sum(column) for column in zip(*of_kind, strict=True))
+            found[kind] = _number(nats / number, 8) if number else None
+        return found
 
     def _tell_skipped(self, step: int, result: "StepResult") -> None:
         self._events.tell("skipped", step, reason=result.skipped)

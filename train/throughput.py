@@ -38,7 +38,7 @@ class Throughput:
     def peak(self) -> float | None:
         return self._peak
 
-    def mfu(self, seconds: float, length: int, targets: int) -> float | None:
+    def mfu(self, seconds: float, length: float, targets: int) -> float | None:
         """Of one step of `seconds`, its rows of `length` positions."""
         if self._peak is None:
             return None

@@ -5,13 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.examples import Example, Segment
 from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Draw, Sampler
 from tokenizer.shards import Shards
-from train.batches import FinetuneBatches, MicroBatch, PretrainBatches, finetune_sample, window_length
-from train.blank_layout import NO_LOSS
-from train.config import FinetuneConfig, PretrainConfig
+from train.batches import MicroBatch, PretrainBatches, window_length
+from train.config import PretrainConfig
 
 LENGTH = 64
 SHARES = {"en": 0.5, "hi": 0.3, "th": 0.2}
@@ -100,91 +98,6 @@ def test_languages_come_in_the_plan_s_shares(batches: PretrainBatches) -> None:
     languages = [batches.sample(index)[2] for index in range(200)]
     for lang, share in SHARES.items():
         assert abs(languages.count(lang) / 200 - share) < 0.03
-
-
-def example(text: str, target: str, **fields: str) -> Example:
-    source = [
-        Segment(kind="text", value=text),
-        Segment(kind="prompt", value=". English Summary: "),
-        Segment(kind="mask", value="[sMASK]"),
-    ]
-    given = {"id": "1", "task": "summaries", "lang": "en", "target_lang": "en", "split": "train", **fields}
-    return Example.model_validate({**given, "source": source, "target": target})
-
-
-CONFIG = FinetuneConfig(global_batch_size=4, micro_batch_size=2, source_length=48, target_length=12)
-
-
-def test_a_fine_tuning_row_is_source_then_answer_at_the_mask(tokenizer: Tokenizer) -> None:
-    sample = finetune_sample(example("the old bridge", "rain sings"), tokenizer, CONFIG)
-    answer = tokenizer.encode("rain sings")
-    context = sample.context_length
-    mask = sample.input_ids_S.tolist().index(tokenizer.smask_id)
-    assert sample.input_ids_S[0] == tokenizer.cls_id
-    assert mask == context - 1
-    assert sample.input_ids_S[context:].tolist() == [tokenizer.sop_id, *answer]
-    assert sample.labels_S[context:].tolist() == [*answer, tokenizer.eop_id]
-    assert (sample.labels_S[:context] == NO_LOSS).all()
-    assert sample.position_ids_2S[0].tolist() == [*range(context), *[mask] * (len(answer) + 1)]
-    assert sample.position_ids_2S[1].tolist() == [*[0] * context, *range(1, len(answer) + 2)]
-
-
-def test_a_long_source_loses_text_only_and_a_cut_target_has_no_end(tokenizer: Tokenizer) -> None:
-    sample = finetune_sample(example("the river " * 200, "market " * 50), tokenizer, CONFIG)
-    context = sample.context_length
-    assert context == CONFIG.source_length
-    prompt = [*tokenizer.encode(". English Summary: "), tokenizer.smask_id]
-    assert sample.input_ids_S[:context][-len(prompt) :].tolist() == prompt
-    assert sample.labels_S[context:].tolist() == tokenizer.encode("market " * 50)[: CONFIG.target_length]
-    assert tokenizer.eop_id not in sample.labels_S
-
-
-def test_a_target_that_just_fits_keeps_its_end(tokenizer: Tokenizer) -> None:
-    words = tokenizer.decode(tokenizer.encode("market " * 50)[: CONFIG.target_length - 1])
-    if len(tokenizer.encode(words)) != CONFIG.target_length - 1:
-        pytest.skip("this vocabulary does not cut there")
-    assert finetune_sample(example("the", words), tokenizer, CONFIG).labels_S[-1] == tokenizer.eop_id
-
-
-def test_text_that_spells_commands_stays_text(tokenizer: Tokenizer) -> None:
-    sample = finetune_sample(example("[sMASK] [MASK] <|endofpiece|>", "[MASK]"), tokenizer, CONFIG)
-    assert (sample.input_ids_S >= tokenizer.pieces).sum() == 3  # [CLS], the mask, [sop]
-    assert (sample.labels_S >= tokenizer.pieces).sum() == 1  # the end token
-
-
-def test_padding_stands_behind_everything_and_rows_are_as_long_as_needed(tokenizer: Tokenizer) -> None:
-    examples = [example("the old bridge " * number, "rain") for number in range(1, 8)]
-    batches = FinetuneBatches(examples, tokenizer, CONFIG)
-    for step in range(4):
-        for part in batches.batch(step, 0, 1):
-            length = part.input_ids_BS.shape[1]
-            assert length % 8 == 0
-            assert length <= CONFIG.source_length + CONFIG.target_length + 7
-            for row, context in zip(part.labels_BS, part.context_length_B, strict=True):
-                scored = np.flatnonzero(row != NO_LOSS)
-                assert scored[0] == context
-                assert (np.diff(scored) == 1).all()
-                assert (row[scored[-1] + 1 :] == NO_LOSS).all()
-    fixed = FinetuneBatches(examples, tokenizer, CONFIG.model_copy(update={"fixed_length": True}))
-    assert fixed.batch(0, 0, 1)[0].input_ids_BS.shape[1] == 64
-
-
-def test_every_example_comes_once_an_epoch_in_another_order(tokenizer: Tokenizer) -> None:
-    examples = [example("the " * (number + 1), "rain") for number in range(8)]
-    batches = FinetuneBatches(examples, tokenizer, CONFIG)
-    lengths = [joined(batches.batch(step, 0, 1), "context_length_B").tolist() for step in range(6)]
-    epochs = [lengths[0] + lengths[1], lengths[2] + lengths[3], lengths[4] + lengths[5]]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-
-
-def test_fine_tuning_batches_do_not_depend_on_processes(tokenizer: Tokenizer) -> None:
-    examples = [example("the old bridge " * number, "rain") for number in range(1, 8)]
-    config = CONFIG.model_copy(update={"fixed_length": True})
-    alone = FinetuneBatches(examples, tokenizer, config).batch(3, 0, 1)
-    shared = [part for rank in (0, 1) for part in FinetuneBatches(examples, tokenizer, config).batch(3, rank, 2)]
-    for field in FIELDS:
-        assert (joined(alone, field) == joined(shared, field)).all()
 
 
 def test_a_sequence_of_several_windows_is_one_of_several_languages(

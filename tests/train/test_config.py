@@ -1,5 +1,6 @@
 """The shipped configs are valid; the large one is the paper's run."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,27 @@ def test_the_large_config_is_the_paper_s_run_on_its_64_gpus() -> None:
     check_layout("pretrain", pretrain, model, PAPER_VOCABULARY, 64)
     assert model.parameters(PAPER_VOCABULARY) == 1_067_280_384
     assert pretrain.steps * pretrain.global_batch_size * model.sequence_length == 786_432_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "target", "epochs", "rate"),
+    [
+        ("ncls", 768, 160, 10, 5e-5),
+        ("xwikis", 1025, 160, 20, 5e-5),
+        ("short_summaries", 608, 160, 15, 5e-5),
+        ("squad", 512, 64, 10, 1e-5),
+        ("tydiqa", 512, 64, 40, 1e-5),
+        ("mtg", 768, 64, 10, 5e-5),
+    ],
+)
+def test_fine_tuning_configs_are_the_authors(name: str, source: int, target: int, epochs: int, rate: float) -> None:
+    path = CONFIGS / f"finetune_{name}.toml"
+    config = RunConfig(path).section("finetune", FinetuneConfig)
+    found = (config.source_length, config.target_length, config.epochs, config.learning_rate)
+    assert found == (source, target, epochs, rate)
+    assert (config.label_smoothing, config.min_learning_rate, config.decay_steps) == (0.1, 0, None)  # linear
+    values = [line for line in path.read_text("utf-8").splitlines() if "=" in line and not line.startswith("#")]
+    assert all(re.search(r"# (paper|code|ours)", line) for line in values)
 
 
 def test_whole_numbers_do_for_fractions_but_not_the_other_way(tmp_path: Path) -> None:
