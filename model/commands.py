@@ -136,11 +136,16 @@ def convert(
 @app.command()
 def extend(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Output of mglm train, or one step of it.")],
-    tokenizer: Annotated[Path, typer.Option("--tokenizer", help="Directory made by `mglm tokenizer extend`.")],
     output: OutputOption,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="Directory made by `mglm tokenizer extend`.")
+    ] = None,
+    positions: Annotated[
+        int | None, typer.Option("--positions", min=2, help="Rows of both position tables, so of the longest context.")
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Grow a checkpoint to an extended vocabulary, for `mglm train pretrain --continue-from`."""
+    """Grow a checkpoint to an extended vocabulary or to longer contexts, for `mglm train` to go on with."""
     from model.extend import extend_checkpoint
 
-    extend_checkpoint(checkpoint, tokenizer, output, overwrite=overwrite)
+    extend_checkpoint(checkpoint, tokenizer, output, positions=positions, overwrite=overwrite)

@@ -1,5 +1,6 @@
 """A checkpoint grown to a larger vocabulary: every row where its piece is now, with its optimizer's state."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from model.execution import Execution
 from model.extend import extend_checkpoint, grown_rows
 from model.optimizer import build_optimizer, main_parameters
 from model.parallel import Topology, build_chunks, initialize, shut_down
+from model.readers import read_megatron
 from tokenizer.encoding import Tokenizer
 from tokenizer.extend import _record
 
@@ -105,3 +107,72 @@ def test_a_tokenizer_that_does_not_extend_the_checkpoint_s_is_refused(
     (step / "meta.json").write_text('{"schema": "checkpoint/1", "step": 1}')
     with pytest.raises(MGLMError, match="an extension of"):
         extend_checkpoint(tmp_path / "run", tmp_path / "other", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("precision", "distributed"), [("fp32", False), ("fp32", True), ("bf16", True), ("fp32", None)]
+)
+def test_more_positions_are_rows_behind_the_old_ones(
+    tokenizer: Tokenizer, tmp_path: Path, precision: str, distributed: bool | None
+) -> None:
+    tokenizer.save(tmp_path / "run" / "tokenizer")
+    meta = {
+        "step": 3, "samples": 12, "model": MODEL.model_dump(), "vocab_size": tokenizer.vocab_size,
+        "tokenizer_sha256": tokenizer.sha256,
+    }  # fmt: skip
+    with cpu_runtime():
+        initialize(Topology(), 0)
+        chunks, optimizer = world(tokenizer.vocab_size, precision, bool(distributed))
+        for parameter in chunks[0].parameters():
+            parameter.main_grad.normal_()
+        optimizer.step()
+        kept = None if distributed is None else optimizer  # a converted model comes without
+        save_checkpoint(tmp_path / "run" / "checkpoints", chunks, kept, None, meta)
+        shut_down()
+    extend_checkpoint(tmp_path / "run", None, tmp_path / "longer", positions=80)
+    step = tmp_path / "longer" / "checkpoints" / "step-00000003"
+    grown = read_meta(step)
+    assert grown["model"] == {**MODEL.model_dump(), "max_positions": 80}
+    assert grown["lineage"][0]["changed"] == {"max_positions": [32, 80]}
+    assert grown["tokenizer_sha256"] == tokenizer.sha256
+    old, new = (read_megatron(tmp_path / name, None, MODEL).weights for name in ("run", "longer"))
+    for name, weight in new.items():
+        if "position_embeddings" in name:
+            assert weight.shape == (80, 16)
+            assert torch.equal(weight[:32], old[name])
+            assert 0.01 < float(weight[32:].float().std()) < 0.03  # N(0, .02), as the authors'
+        else:
+            assert torch.equal(weight, old[name])
+    if distributed is not None:
+        with cpu_runtime():
+            initialize(Topology(), 0)
+            execution = Execution(precision=precision, attention="sdpa")  # type: ignore[arg-type]
+            longer = MODEL.model_copy(update={"max_positions": 80})
+            chunks = build_chunks(
+                longer, tokenizer.vocab_size, Topology(), execution=execution, distributed_optimizer=distributed
+            )
+            optimizer = build_optimizer(
+                chunks,
+                learning_rate=1e-2,
+                precision=precision,
+                distributed_optimizer=distributed,  # type: ignore[arg-type]
+            )
+            load_checkpoint(step, chunks, optimizer)
+            found = main_parameters(chunks, optimizer)
+            shut_down()
+        main, adam = next(pair for name, pair in found.items() if name.endswith(".block_position_embeddings.weight"))
+        moments = adam.state[main]["exp_avg"].reshape(-1, 16)
+        assert (moments[32:] == 0).all()
+        assert (moments[:32] != 0).all()
+
+
+def test_what_extends_nothing_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path / "run" / "tokenizer")
+    step = tmp_path / "run" / "checkpoints" / "step-00000001"
+    step.mkdir(parents=True)
+    (step / "meta.json").write_text(json.dumps({"schema": "checkpoint/1", "step": 1, "model": MODEL.model_dump()}))
+    with pytest.raises(MGLMError, match="neither --tokenizer nor --positions"):
+        extend_checkpoint(tmp_path / "run", None, tmp_path / "out")
+    with pytest.raises(MGLMError, match="--positions 32; found 32 in"):
+        extend_checkpoint(tmp_path / "run", None, tmp_path / "out", positions=32)
+    assert not (tmp_path / "out").exists()
