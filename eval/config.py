@@ -1,7 +1,7 @@
 """The [eval] section: what is held out, how much is measured, how answers are decoded, how sure the figures are."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -9,7 +9,8 @@ from core.config import Section
 
 # The fields that decide what a model writes; they travel inside predictions/1.
 DECODING_FIELDS = (
-    "max_source_tokens", "window_stride", "max_new_tokens", "min_new_tokens", "num_beams", "length_penalty",
+    "max_source_tokens", "window_stride", "long_articles", "max_passages",
+    "max_new_tokens", "min_new_tokens", "num_beams", "length_penalty",
     "no_repeat_ngram_size", "temperature", "seed",
 )  # fmt: skip
 
@@ -24,7 +25,9 @@ class EvalConfig(Section):
     weights: dict[str, float] = Field(default={})  # of a mixture's parts: how often each training example is taken
     translator: str | None = None  # package.module:function, for the parts of `summarizer` that need one
     max_source_tokens: int | None = Field(default=None, ge=16)  # None: the longest source the model was trained on
-    window_stride: int | None = Field(default=None, ge=1)  # None: a long source is cut; else read in windows
+    window_stride: int | None = Field(default=None, ge=1)  # None: long sources as below; else read in windows
+    long_articles: Literal["cut", "passages"] = "cut"  # as the paper did; or condensed in passages, all of it read
+    max_passages: int | None = Field(default=None, ge=1)  # that are read of a source, evenly spread; None: all
     max_new_tokens: int = Field(default=200, ge=1)
     min_new_tokens: int = Field(default=0, ge=0)
     num_beams: int = Field(default=4, ge=1)

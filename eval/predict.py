@@ -30,12 +30,16 @@ WORK_FILE = "written.jsonl"
 
 @dataclass(frozen=True)
 class Written:
-    """What a model wrote; of a source read in `windows`, the answer from the window of highest `score`."""
+    """What a model wrote; of a source read in `windows`, the answer from the window of highest `score`. A source that
+    was condensed was read in `passages` and `rounds`; `left_out_tokens` of it were not read."""
 
     text: str
     score: float | None = None
     windows: int = 1
     window: int = 0
+    passages: int = 1
+    rounds: int = 0
+    left_out_tokens: int = 0
 
 
 Writer = Callable[[Sequence[Example]], list[Written]]  # a batch of examples → the answer to each
@@ -95,6 +99,11 @@ def check_lengths(model: Path, decoding: Mapping[str, Any]) -> None:
     """Raises MGLMError for a source or an answer longer than the model has positions for, or a minimum no answer can
     reach."""
     positions = int(json.loads((model / "config.json").read_text("utf-8"))["max_position_embeddings"])
+    check_positions(positions, decoding, f"the model {model}")
+
+
+def check_positions(positions: int, decoding: Mapping[str, Any], whose: str) -> None:
+    """As `check_lengths`, for a model of so many positions."""
     # A span begins with a token of its own, [sop].
     wanted = {
         "max_source_tokens": decoding["max_source_tokens"] or 0,
@@ -105,7 +114,7 @@ def check_lengths(model: Path, decoding: Mapping[str, Any]) -> None:
             raise MGLMError(
                 f"eval.{name}",
                 found=f"{tokens} positions",
-                expected=f"at most the {positions} of the model {model}",
+                expected=f"at most the {positions} of {whose}",
                 action=f"lower it, e.g. --set eval.{name}={positions // 2}",
             )
     if decoding["min_new_tokens"] > decoding["max_new_tokens"]:
@@ -162,6 +171,14 @@ def write_predictions(
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for example in examples:
         counts[example.lang][example.target_lang] += 1
+    cut = sum(written[example.id].left_out_tokens > 0 for example in examples)
+    if cut:
+        left_out = sum(written[example.id].left_out_tokens for example in examples)
+        note = "%d of %d sources do not fit: %d of their tokens were not read (left_out_tokens of each prediction); %s"
+        action = "--set eval.long_articles=passages reads all of them"
+        if settings.get("long_articles") == "passages":
+            action = "eval.max_passages is the reason"
+        _log.warning(note, cut, len(examples), left_out, action)
     empty = sum(not written[example.id].prediction for example in examples)
     return stage.finish(
         rows={FILE_NAME: len(examples)},
@@ -170,6 +187,8 @@ def write_predictions(
             "predictions": len(examples),
             "empty": empty,
             "in_windows": sum(written[example.id].windows > 1 for example in examples),
+            "in_passages": sum(written[example.id].passages > 1 for example in examples),
+            "cut": cut,
             "task": dict(task or {}),
         },
     )
@@ -187,6 +206,9 @@ def _prediction(example: Example, answer: Written, steps: Sequence[str], decodin
         score=answer.score,
         windows=answer.windows,
         window=answer.window,
+        passages=answer.passages,
+        rounds=answer.rounds,
+        left_out_tokens=answer.left_out_tokens,
         task=example.task,
         decoding=decoding,
     )

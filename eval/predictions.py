@@ -21,8 +21,8 @@ class Prediction(BaseModel):
     """`lang` is the source's language, `target_lang` that of reference and prediction.
 
     `references` are all right answers where `reference` is not the only one. A long source was read in `windows`; the
-    answer comes from number `window` (from 0) and had the highest `score`, a log-probability. `source` is the text
-    without its prompt.
+    answer comes from number `window` (from 0) and had the highest `score`, a log-probability; or it was condensed, in
+    `passages` and `rounds`. `left_out_tokens` of it were not read. `source` is the text without its prompt.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,6 +36,9 @@ class Prediction(BaseModel):
     score: float | None = None
     windows: int = 1
     window: int = 0
+    passages: int = 1
+    rounds: int = 0
+    left_out_tokens: int = 0
     task: str = ""
     decoding: dict[str, Any] = {}
 

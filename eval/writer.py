@@ -1,12 +1,14 @@
 """What answers examples: an exported model, decoding as the task and [eval] say.
 
 A task with a window stride reads a long source in windows; the model answers each, and the answer it finds most
-probable counts. A task with choices asks how probable each is instead (paper §2.3).
+probable counts. Other long sources are cut, or condensed in passages (model.long_articles) where that is asked for.
+A task with choices asks how probable each is instead (paper §2.3).
 """
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from core.errors import MGLMError
 from core.examples import Example
 from eval.likelihood import span_log_probs
 from eval.predict import Writer, Written
+from model.long_articles import LongReader
 from model.streaming import clean
 from model.summarizer import Summarizer
 from tokenizer.encoding import Tokenizer
@@ -34,31 +37,56 @@ def model_writer(summarizer: Summarizer, decoding: Mapping[str, Any], batch_size
     source_tokens = decoding["max_source_tokens"] or summarizer.source_length
     stride = decoding["window_stride"]
     generation = generation_settings(decoding)
+    in_passages = stride is None and decoding["long_articles"] == "passages"
+
+    def answer(rows: list[list[int]], shorter: Mapping[str, Any]) -> list[list[int]]:
+        settings = {**generation, **shorter}
+        if settings["do_sample"]:
+            torch.manual_seed(_seed(decoding["seed"], rows))
+        return summarizer.generate(rows, **settings)
 
     def inputs(example: Example) -> list[SourceIds]:
         if stride is None:
             return [encode_source(summarizer.tokenizer, example.source, source_tokens)]
         return encode_windows(summarizer.tokenizer, example.source, source_tokens, stride)
 
+    def read(example: Example) -> list[tuple[SourceIds, Written]]:
+        """What is answered, and how it came to be, as an answer without words."""
+        if in_passages:
+            reader = LongReader(
+                summarizer.tokenizer,
+                answer,
+                lambda: summarizer.sentences,
+                batch_size=batch_size,
+                max_passages=decoding["max_passages"],
+            )
+            reading = reader.read(example.source, source_tokens, generation)
+            note = Written(
+                "", passages=reading.passages, rounds=reading.rounds, left_out_tokens=reading.left_out_tokens
+            )
+            return [(reading.source, note)]
+        made = inputs(example)
+        left_out = 0
+        if stride is None and len(made[0].ids) == source_tokens:
+            left_out = len(encode_source(summarizer.tokenizer, example.source, 2**31).ids) - source_tokens
+        return [(ids, Written("", window=window, left_out_tokens=left_out)) for window, ids in enumerate(made)]
+
     def write(examples: Sequence[Example]) -> list[Written]:
         chosen = [_choose(summarizer, example, source_tokens) if example.choices else None for example in examples]
         rows = [
-            (number, window, ids)
+            (number, ids, note)
             for number, example in enumerate(examples)
             if not example.choices
-            for window, ids in enumerate(inputs(example))
+            for ids, note in read(example)
         ]
         answers: list[tuple[int, Written]] = []
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
-            sources = [ids for _, _, ids in batch]
-            if generation["do_sample"]:
-                torch.manual_seed(_seed(decoding["seed"], sources))
-            spans = summarizer.generate([ids.ids for ids in sources], **generation)
-            for (number, window, ids), span in zip(batch, spans, strict=True):
+            spans = answer([ids.ids for _, ids, _ in batch], {})
+            for (number, ids, note), span in zip(batch, spans, strict=True):
                 text = clean(summarizer.tokenizer.decode(span))
                 score = _score(summarizer, ids, span, decoding) if stride is not None else None
-                answers.append((number, Written(text, score=score, window=window)))
+                answers.append((number, replace(note, text=text, score=score)))
         best = {number: _best([answer for _, answer in group]) for number, group in groupby(answers, lambda a: a[0])}
         return [best[number] if choice is None else choice for number, choice in enumerate(chosen)]
 
@@ -92,7 +120,7 @@ def _score(summarizer: Summarizer, source: SourceIds, span: list[int], decoding:
 def _best(answers: Sequence[Written]) -> Written:
     """The most probable answer of all windows that has words; ties go to the first window."""
     first = max(answers, key=lambda answer: (bool(answer.text), answer.score or 0.0))
-    return Written(first.text, score=first.score, windows=len(answers), window=first.window)
+    return replace(first, windows=len(answers))
 
 
 def _choose(summarizer: Summarizer, example: Example, source_tokens: int) -> Written:
@@ -117,7 +145,7 @@ def _verbalizer(tokenizer: Tokenizer, word: str) -> list[int]:
     return tokens
 
 
-def _seed(seed: int, sources: Sequence[SourceIds]) -> int:
+def _seed(seed: int, rows: Sequence[list[int]]) -> int:
     """Of the batch's own content, so that a resumed run samples what an uninterrupted one would have."""
-    content = repr((seed, [source.ids for source in sources])).encode()
+    content = repr((seed, list(rows))).encode()
     return int.from_bytes(hashlib.blake2b(content, digest_size=7).digest(), "big")

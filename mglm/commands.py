@@ -150,7 +150,13 @@ def summarize(
 
     check_export(model)
     article = _read_article(file)
-    summarizer = Summarizer.from_pretrained(model, settings.device, settings.precision)
+    summarizer = Summarizer.from_pretrained(
+        model,
+        settings.device,
+        settings.precision,
+        long_articles=settings.long_articles,
+        max_passages=settings.max_passages,
+    )
     torch.manual_seed(settings.seed)
     if not stream:
         print(summarizer.summarize(article, target=to, **settings.generation()))

@@ -32,7 +32,7 @@ from core.errors import MGLMError
 from core.manifest import sha256_file, write_atomically
 from model.checkpoint_meta import CHECKPOINT, META_NAME, check_sizes, latest_checkpoint, read_meta
 from model.config import ModelConfig
-from model.optimizer import after_load, gather_weights, optimizer_kind, ready_for_load, ready_for_save
+from model.optimizer import after_load, gather_weights, has_work, optimizer_kind, ready_for_load, ready_for_save
 from model.parallel import unwrap
 
 __all__ = ["CheckpointSave", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -206,7 +206,7 @@ def load_checkpoint(
     loaded = dist_checkpointing.load(_state(chunks, optimizer, None, is_loading=True), str(directory))
     for name, chunk in _named(chunks).items():
         unwrap(chunk).load_state_dict(loaded[name])
-    if optimizer is not None:
+    if optimizer is not None and has_work(optimizer):
         optimizer.load_state_dict(loaded["optimizer"])
         after_load(optimizer)
     if scheduler is not None:
@@ -253,7 +253,7 @@ def _state(
     state: dict[str, Any] = {
         name: unwrap(chunk).sharded_state_dict(metadata=dict(_SHARDING)) for name, chunk in _named(chunks).items()
     }
-    if optimizer is not None:
+    if optimizer is not None and has_work(optimizer):
         state["optimizer"] = optimizer.sharded_state_dict(dict(state), is_loading=is_loading, metadata=dict(_SHARDING))
         if unwrap(chunks[0]).frozen_layers:
             dict_list_map_inplace(_layer_by_layer, state["optimizer"])

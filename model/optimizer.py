@@ -139,6 +139,11 @@ def gather_weights(chunks: list[Any]) -> None:
             chunk.start_param_sync(force_sync=True)
 
 
+def has_work(optimizer: Any) -> bool:
+    """Whether this process trains anything: a pipeline stage whose layers are all frozen does not, nor do its peers."""
+    return bool(_at_work(optimizer))
+
+
 def optimizer_kind(optimizer: Any | None) -> str | None:
     """`a distributed` or `a plain`; the two keep their states in different forms. None without an optimizer."""
     if optimizer is None:
@@ -258,5 +263,5 @@ def _parts(optimizer: Any) -> list[Any]:
 
 
 def _at_work(optimizer: Any) -> list[Any]:
-    """Those that have parameters: a stage whose layers are all frozen has none."""
+    """Those that have parameters; megatron makes stubs for stages without."""
     return [part for part in _parts(optimizer) if not getattr(part, "is_stub_optimizer", False)]

@@ -17,6 +17,8 @@ class SummarizeConfig(Section):
 
     device: str | None = None  # cpu, cuda, cuda:1; the GPU if there is one
     precision: Literal["fp32", "bf16", "int8"] | None = None  # bf16 on a GPU, fp32 on a CPU
+    long_articles: Literal["passages", "cut"] = "passages"  # of what is longer than the context: read all, or cut
+    max_passages: Annotated[int, Field(ge=1)] | None = None  # that are read of it, evenly spread; None: all
     num_beams: Annotated[int, Field(ge=1, le=64)] | None = None
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     length_penalty: float | None = None
@@ -35,4 +37,6 @@ class SummarizeConfig(Section):
 
     def generation(self) -> dict[str, Any]:
         """What of it `generate` is told."""
-        return self.model_dump(exclude={"device", "precision", "seed"}, exclude_none=True)
+        return self.model_dump(
+            exclude={"device", "precision", "seed", "long_articles", "max_passages"}, exclude_none=True
+        )

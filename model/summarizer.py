@@ -10,9 +10,9 @@ one thread at a time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import Tensor
@@ -20,57 +20,40 @@ from transformers.generation import StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from core.errors import MGLMError
+from core.examples import Segment
 from core.log import get_logger
 from core.text import normalise
 from model.convert import check_export
 from model.hf.modeling_mglm import GLMForConditionalGeneration
+from model.long_articles import LongReader
 from model.precision import load_model
 from model.streaming import Asked, clean, pieces, tokens_of
+from model.summaries import Source, Summary, SummaryRequest
 from tokenizer.encoding import Tokenizer
 from tokenizer.inputs import encode_source
 from tokenizer.prompts import PROMPTS, summary_source
+from tokenizer.sentences import SentenceEnds
 
+__all__ = ["Source", "Summarizer", "Summary", "SummaryRequest", "left_padded"]
+
+LongArticles = Literal["passages", "cut"]
 SAMPLING_TEMPERATURE = 0.7  # paper, section 4.2; transformers keeps none in a generation config that does not sample
-
-
-@dataclass(frozen=True)
-class SummaryRequest:
-    """A text and the language of its summary. `generation` is whatever transformers' `generate` takes, over the
-    export's defaults, e.g. {"num_beams": 1, "max_new_tokens": 64}; requests with equal `generation` share a batch."""
-
-    text: str
-    target: str = "en"
-    generation: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A summary. `input_tokens` counts what the model read (article and prompt), `output_tokens` what it wrote;
-    `left_out_tokens` of the article did not fit into its context."""
-
-    text: str
-    input_tokens: int
-    output_tokens: int
-    left_out_tokens: int = 0
-
-    @property
-    def truncated(self) -> bool:
-        return self.left_out_tokens > 0
-
-
-@dataclass(frozen=True)
-class Source:
-    """A request as the model reads it, without [sop]; `left_out_tokens` of its text did not fit."""
-
-    ids: list[int]
-    left_out_tokens: int
 
 
 class Summarizer:
     """A model with its tokenizer, ready to generate."""
 
-    def __init__(self, model: GLMForConditionalGeneration, tokenizer: Tokenizer) -> None:
-        """
+    def __init__(
+        self,
+        model: GLMForConditionalGeneration,
+        tokenizer: Tokenizer,
+        *,
+        long_articles: LongArticles = "passages",
+        max_passages: int | None = None,
+    ) -> None:
+        """`long_articles`: "passages" reads an article that does not fit in passages, at most `max_passages`, evenly
+        spread; "cut" leaves its end out.
+
         Raises:
             MGLMError: the tokenizer is not the model's.
         """
@@ -85,14 +68,25 @@ class Summarizer:
         if not hasattr(model.generation_config, "length_penalty_counts_end"):  # an older export
             model.generation_config.length_penalty_counts_end = True
         self.model, self.tokenizer = model.eval(), tokenizer
+        self.long_articles, self.max_passages = long_articles, max_passages
+        self._sentences: SentenceEnds | None = None
 
     @classmethod
-    def from_pretrained(cls, directory: Path | str, device: str | None = None, precision: str | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        directory: Path | str,
+        device: str | None = None,
+        precision: str | None = None,
+        *,
+        long_articles: LongArticles = "passages",
+        max_passages: int | None = None,
+    ) -> Self:
         """The model of an export; runs no code from there.
 
         Args:
             device: "cpu", "cuda", "cuda:1" …; the GPU if there is one.
             precision: "fp32", "bf16" or "int8" (weights alone); bf16 on a GPU, fp32 on a CPU.
+            long_articles, max_passages: as in the constructor.
 
         Raises:
             MGLMError: the directory holds no export, or no such device or precision.
@@ -100,7 +94,9 @@ class Summarizer:
         path = Path(directory)
         check_export(path)
         tokenizer = Tokenizer.load(path)
-        return cls(load_model(path, device, precision), tokenizer)
+        return cls(
+            load_model(path, device, precision), tokenizer, long_articles=long_articles, max_passages=max_passages
+        )
 
     @property
     def targets(self) -> list[str]:
@@ -109,7 +105,7 @@ class Summarizer:
 
     @property
     def source_length(self) -> int:
-        """The most tokens of article and prompt that are read; what is longer is cut."""
+        """The most tokens of article and prompt that are read at once."""
         return int(self.model.config.source_length)
 
     @overload
@@ -133,7 +129,8 @@ class Summarizer:
         """
         texts = [text] if isinstance(text, str) else list(text)
         sources = [
-            self.encode(SummaryRequest(one, target), f"text {number}") for number, one in enumerate(texts, start=1)
+            self.encode(SummaryRequest(one, target, generation), f"text {number}", batch_size=batch_size)
+            for number, one in enumerate(texts, start=1)
         ]
         summaries = [""] * len(texts)
         by_length = sorted(range(len(texts)), key=lambda index: len(sources[index].ids))  # little padding
@@ -144,28 +141,46 @@ class Summarizer:
         return summaries[0] if isinstance(text, str) else summaries
 
     def summarize_batch(
-        self, requests: Sequence[SummaryRequest], stop: Callable[[], bool] | None = None
+        self,
+        requests: Sequence[SummaryRequest],
+        stop: Callable[[], bool] | None = None,
+        tell: Callable[[int, Summary], None] | None = None,
     ) -> list[Summary]:
         """The summary of each request, in their order; all that have equal `generation` are generated together.
 
         Blocks. `stop` is asked after every token: once it says True generation ends, and the summaries hold what was
-        written until then.
+        written until then. `tell` hears of each by its number as soon as it is there: articles that fit come first,
+        long ones after them, each alone.
 
         Raises:
             MGLMError: as `encode` and `settings`.
         """
-        sources = [self.encode(request, f"text {number}") for number, request in enumerate(requests, start=1)]
+        names = [f"text {number}" for number in range(1, len(requests) + 1)]
+        fitting = [self._fitting(request, name) for request, name in zip(requests, names, strict=True)]
         summaries: dict[int, Summary] = {}
-        while len(summaries) < len(requests):
-            left = [index for index in range(len(requests)) if index not in summaries]
+
+        def write(batch: Sequence[int], sources: Sequence[Source]) -> None:
+            written = self._write(sources, requests[batch[0]].generation, stop)
+            for index, summary in zip(batch, written, strict=True):
+                summaries[index] = summary
+                if tell is not None:
+                    tell(index, summary)
+
+        while left := [index for index, source in enumerate(fitting) if source and index not in summaries]:
             generation = requests[left[0]].generation
             batch = [index for index in left if requests[index].generation == generation]
-            summaries.update(zip(batch, self._write([sources[i] for i in batch], generation, stop), strict=True))
+            write(batch, [source for index in batch if (source := fitting[index])])
+        for index, source in enumerate(fitting):
+            if source is None:
+                write([index], [self.encode(requests[index], names[index], stop)])
         return [summaries[index] for index in range(len(requests))]
 
-    def stream(self, request: SummaryRequest, stop: Callable[[], bool] | None = None) -> Iterator[str]:
+    def stream(
+        self, request: SummaryRequest, stop: Callable[[], bool] | None = None, source: Source | None = None
+    ) -> Iterator[str]:
         """The summary in pieces as they are written, whole characters each; joined they are the summary. One beam:
-        num_beams is 1 unless the request says otherwise, which is refused.
+        num_beams is 1 unless the request says otherwise, which is refused. `source` is what `encode` made of the
+        request, where that was called before.
 
         Closing the iterator, or `stop` saying True, ends generation after the token under way.
 
@@ -176,29 +191,80 @@ class Summarizer:
         if generation["num_beams"] != 1:
             found = f"num_beams {generation['num_beams']}"
             raise MGLMError("a stream", found=found, expected="num_beams 1", action="ask for it without streaming")
-        ids, settings = self.encode(request).ids, self.settings(generation)
+        settings = self.settings(generation)
+        request = replace(request, generation=generation)
+        ids = (source or self.encode(request, stop=stop)).ids
         tokens = tokens_of(lambda streamer, ask: self.generate([ids], stop=ask, streamer=streamer, **settings), stop)
         return pieces(tokens, self.tokenizer.decode)
 
-    def encode(self, request: SummaryRequest, name: str = "text") -> Source:
-        """A request as the model reads it. Cheap: what is wrong with a request shows here and in `settings`, before any
-        model runs.
+    def encode(
+        self,
+        request: SummaryRequest,
+        name: str = "text",
+        stop: Callable[[], bool] | None = None,
+        batch_size: int = 8,
+    ) -> Source:
+        """A request as the model reads it. Cheap where the article fits: what is wrong with a request shows here and in
+        `settings`, before any model runs. A long article is read here, in passages, until it does fit.
 
         Raises:
             MGLMError: an empty text, or a target language without a prompt.
         """
+        source = self._fitting(request, name)
+        if source is not None:
+            return source
+        settings = self.settings(request.generation)
+        lengths = {
+            field: settings.get(field) or getattr(self.model.generation_config, field)
+            for field in ("max_new_tokens", "min_new_tokens")
+        }
+        log = get_logger("summarize")
+        reader = LongReader(
+            self.tokenizer,
+            lambda rows, shorter: self.generate(rows, stop=stop, **{**settings, **shorter}),
+            lambda: self.sentences,
+            batch_size=batch_size,
+            max_passages=self.max_passages,
+            stop=stop,
+            tell=lambda words: log.info("%s: %s", name, words),
+        )
+        read = reader.read(self._segments(request, name), self.source_length, lengths)
+        log.info(
+            "%s: %d tokens read in %d passages and %d rounds, %.1f%% of it",
+            name, read.text_tokens, read.passages, read.rounds, 100 * read.read_share,
+        )  # fmt: skip
+        return Source(
+            read.source.ids, read.left_out_tokens, read.passages, read.rounds, read.read_share, read.read_tokens
+        )
+
+    @property
+    def sentences(self) -> SentenceEnds:
+        """Where sentences end; a table over the vocabulary, made when it is first needed."""
+        if self._sentences is None:
+            self._sentences = SentenceEnds(self.tokenizer)
+        return self._sentences
+
+    def _segments(self, request: SummaryRequest, name: str) -> list[Segment]:
         text = normalise(request.text)  # as every text it was trained on
         if not text:
             raise MGLMError(name, found="an empty text", expected="an article", action="give some text")
-        segments = summary_source(text, request.target)
+        return summary_source(text, request.target)
+
+    def _fitting(self, request: SummaryRequest, name: str) -> Source | None:
+        """A request as the model reads it; None for an article that must be read in passages."""
+        segments = self._segments(request, name)
         whole = encode_source(self.tokenizer, segments, max_tokens=2**31).ids
         if len(whole) <= self.source_length:
             return Source(whole, 0)
+        if self.long_articles == "passages":
+            return None
         get_logger("summarize").warning(
             "%s: its %d tokens are cut to the %d the model takes", name, len(whole), self.source_length
         )
         cut = encode_source(self.tokenizer, segments, max_tokens=self.source_length).ids
-        return Source(cut, len(whole) - len(cut))
+        left_out = len(whole) - len(cut)
+        text_tokens = max(len(self.tokenizer.encode(part.value)) for part in segments if part.kind == "text")
+        return Source(cut, left_out, read_share=1 - left_out / text_tokens)
 
     def settings(self, generation: Mapping[str, Any]) -> dict[str, Any]:
         """What `generate` is called with for these options, beside the export's defaults.
@@ -252,9 +318,12 @@ class Summarizer:
     ) -> list[Summary]:
         spans = self.generate([source.ids for source in sources], stop=stop, **self.settings(generation))
         return [
-            Summary(clean(self.tokenizer.decode(span)), len(source.ids), len(span), source.left_out_tokens)
+            Summary(
+                clean(self.tokenizer.decode(span)), source.read_tokens + len(source.ids), len(span),
+                source.left_out_tokens, source.passages, source.rounds, source.read_share,
+            )
             for source, span in zip(sources, spans, strict=True)
-        ]
+        ]  # fmt: skip
 
 
 def left_padded(rows: Sequence[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,7 @@ EVENTS = (
     'event: language\ndata: {"code": "en", "name": "English", "score": 0.98}\n\n'
     'event: piece\ndata: {"piece": "The river"}\n\n'
     'event: summary\ndata: {"summary": "The river rose.", "input_tokens": 61, "output_tokens": 5, "truncated": false, '
+    '"passages": 1, "rounds": 0, "read_share": 1.0, '
     '"revision": "0f343b0931ad"}\n\n'
 )
 

@@ -3,7 +3,7 @@
 Light: imports nothing heavy. Every limit here is named in the answer that refuses, and in /openapi.json.
 """
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,11 @@ class ServeConfig(Section):
     # What a request may hold.
     max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
     max_texts: int = Field(default=16, ge=1)
-    max_characters: int = Field(default=50_000, ge=1)  # of each text; what the model cannot read is cut, and it says so
+    max_characters: int = Field(default=50_000, ge=1)  # of each text
+    long_articles: Literal["passages", "cut"] = (
+        "passages"  # longer than the context: read in passages, or cut; it says so
+    )
+    max_passages: int | None = Field(default=None, ge=1)  # that are read of an article, evenly spread; None: all
     max_new_tokens: int | None = Field(default=None, ge=1)  # None: what the model's export says
     max_beams: int = Field(default=8, ge=1)
 

@@ -41,9 +41,11 @@ class Worker:
             MGLMError: it could not load the model, or died while it tried.
         """
         command = [sys.executable, "-m", "serve.worker", str(model)]
-        for option, value in (("--device", config.device), ("--precision", config.precision)):
+        options: dict[str, str | int | None] = {"--device": config.device, "--precision": config.precision}
+        options |= {"--long-articles": config.long_articles, "--max-passages": config.max_passages}
+        for option, value in options.items():
             if value is not None:
-                command += [option, value]
+                command += [option, str(value)]
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,

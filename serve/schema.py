@@ -92,7 +92,10 @@ class SummaryItem(BaseModel):
     language: Language | None = Field(default=None, description="Absent where no detector is installed.")
     input_tokens: int = Field(description="What the model read: article and prompt.", ge=0)
     output_tokens: int = Field(ge=0)
-    truncated: bool = Field(description="The article is longer than the model reads; its end was left out.")
+    truncated: bool = Field(description="Part of the article was not read: see read_share.")
+    passages: int = Field(default=1, ge=1, description="Above 1: the article did not fit, and was read in so many.")
+    rounds: int = Field(default=0, ge=0, description="Passages, and then their summaries, were summarised so often.")
+    read_share: float = Field(default=1.0, ge=0, le=1, description="Of the article's tokens.")
     revision: str = Field(description="Which weights wrote it, as in /v1/models.")
 
 

@@ -25,7 +25,7 @@ import transformers
 from core.errors import MGLMError
 from core.log import get_logger
 from core.processes import end_with_parent
-from model.summarizer import Summarizer, SummaryRequest
+from model.summarizer import Source, Summarizer, Summary, SummaryRequest
 from serve.logs import FIELDS, set_up_json_logging
 
 WARM_UP = "A short text, read once before the first request, so that none waits for what loads lazily."
@@ -68,6 +68,8 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--device")
     parser.add_argument("--precision")
+    parser.add_argument("--long-articles", choices=["passages", "cut"], default="passages")
+    parser.add_argument("--max-passages", type=int)
     arguments = parser.parse_args()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not between the messages
@@ -76,7 +78,13 @@ def main() -> None:
     try:
         started = time.perf_counter()
         revision = revision_of(arguments.model)
-        summarizer = Summarizer.from_pretrained(arguments.model, arguments.device, arguments.precision)
+        summarizer = Summarizer.from_pretrained(
+            arguments.model,
+            arguments.device,
+            arguments.precision,
+            long_articles=arguments.long_articles,
+            max_passages=arguments.max_passages,
+        )
         own(summarizer.model)
         summarizer.summarize_batch([SummaryRequest(WARM_UP, generation={"max_new_tokens": 2})])
     except MGLMError as error:
@@ -107,27 +115,51 @@ def main() -> None:
 
 
 def batch(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell) -> None:
-    """All jobs together; given up at the next token once nobody waits for any of them."""
+    """All jobs together, long articles after those that fit; given up at the next token once nobody waits for any."""
     ids = [job["id"] for job in jobs]
     requests = [SummaryRequest(job["text"], job["target"], job["generation"]) for job in jobs]
-    summaries = summarizer.summarize_batch(requests, stop=lambda: inbox.nobody_waits(ids))
-    for identifier, summary in zip(ids, summaries, strict=True):
-        answer = {"summary": summary.text, "input_tokens": summary.input_tokens, "output_tokens": summary.output_tokens}
-        tell({"id": identifier, **answer, "truncated": summary.truncated})
+
+    def answer(index: int, summary: Summary) -> None:
+        tell(
+            {
+                "id": ids[index],
+                "summary": summary.text,
+                "input_tokens": summary.input_tokens,
+                "output_tokens": summary.output_tokens,
+                **reading(summary),
+            }
+        )
+
+    summarizer.summarize_batch(requests, stop=lambda: inbox.nobody_waits(ids), tell=answer)
 
 
 def stream(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell) -> None:
     """One job, its summary told in pieces as they are written, then whole."""
     (job,) = jobs
-    request = SummaryRequest(job["text"], job["target"], job["generation"])
-    source = summarizer.encode(request)
+    request = SummaryRequest(job["text"], job["target"], {"num_beams": 1, **job["generation"]})
+
+    def stop() -> bool:
+        return inbox.nobody_waits([job["id"]])
+
+    source = summarizer.encode(request, stop=stop)
     pieces = []
-    for piece in summarizer.stream(request, stop=lambda: inbox.nobody_waits([job["id"]])):
+    for piece in summarizer.stream(request, stop, source):
         pieces.append(piece)
         tell({"id": job["id"], "piece": piece})
     text = "".join(pieces)
-    answer = {"summary": text, "input_tokens": len(source.ids), "output_tokens": len(summarizer.tokenizer.encode(text))}
-    tell({"id": job["id"], **answer, "truncated": source.left_out_tokens > 0})
+    written = len(summarizer.tokenizer.encode(text))
+    read = source.read_tokens + len(source.ids)
+    tell({"id": job["id"], "summary": text, "input_tokens": read, "output_tokens": written, **reading(source)})
+
+
+def reading(of: Summary | Source) -> dict[str, Any]:
+    """What is told of how an article was read."""
+    return {
+        "truncated": of.left_out_tokens > 0,
+        "passages": of.passages,
+        "rounds": of.rounds,
+        "read_share": round(of.read_share, 4),
+    }
 
 
 def own(model: torch.nn.Module) -> None:

@@ -38,9 +38,8 @@ _WHEREABOUTS = {
     "heldout_documents",
     "sample_prompts",
     "sample_tokens",
-    "blank_infilling_shards",
-    "plan",
 }
+_INPUTS = {"blank_infilling_shards", "plan"}  # where they lie: what they hold is hashed as an input
 
 
 class TrainingConfig(Section):
@@ -95,7 +94,7 @@ class TrainingConfig(Section):
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result: a run continues, and counts as done, while these stay the same."""
-        return self.model_dump(exclude=_WHEREABOUTS)
+        return self.model_dump(exclude=_WHEREABOUTS | _INPUTS)
 
     def topology(self) -> Topology:
         return Topology(

@@ -22,12 +22,13 @@ _NAMED_LANGUAGES = 4  # the best and the worst of each run; the others are drawn
 
 @dataclass(frozen=True)
 class Run:
-    """The record of one run: a row for each step, and its evaluations."""
+    """The record of one run: a row for each step, its evaluations and measurements on development examples."""
 
     name: str
     rows: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     skipped: list[int]
+    development: list[dict[str, Any]]
 
 
 def draw_curves(runs: Sequence[Path], output: Path) -> None:
@@ -69,9 +70,11 @@ def _read(path: Path) -> Run:
         )
     events = read_metrics(path / EVENTS)
     # A step evaluated twice was redone after a kill: the later counts.
-    evaluations = {event["step"]: event for event in events if event["event"] == "evaluation"}
-    ordered = [evaluations[step] for step in sorted(evaluations)]
-    return Run(path.name, rows, ordered, [row["step"] for row in rows if "skipped" in row])
+    evaluations, development = (
+        {event["step"]: event for event in events if event["event"] == kind} for kind in ("evaluation", "development")
+    )
+    ordered = [[found[step] for step in sorted(found)] for found in (evaluations, development)]
+    return Run(path.name, rows, ordered[0], [row["step"] for row in rows if "skipped" in row], ordered[1])
 
 
 def _loss(axes: "Axes", run: Run, colour: str, several: bool) -> None:
@@ -91,6 +94,10 @@ def _language_loss(axes: "Axes", run: Run, colour: str, several: bool) -> None:
 
 def _heldout(axes: "Axes", run: Run, colour: str, several: bool) -> None:
     axes.set_title("held-out bits per byte")
+    if run.development and not run.evaluations:
+        axes.set_title(f"development examples, {run.development[-1]['best_by']}")
+        steps, scores = zip(*((row["step"], row["score"]) for row in run.development), strict=True)
+        axes.plot(steps, scores, color=colour, marker=".", label=run.name if several else None)
     for field, words, dash in (("bits_per_byte", "all bytes", "-"), ("macro", "mean of languages", "--")):
         if run.evaluations:
             steps, values = zip(*((row["step"], row[field]) for row in run.evaluations), strict=True)
@@ -139,6 +146,9 @@ def _describe(axes: "Axes", runs: Sequence[Run]) -> None:
         if run.evaluations:
             best = min(run.evaluations, key=lambda row: row["bits_per_byte"])
             lines.append(f"  best {best['bits_per_byte']:.4f} bits per byte, at step {best['step']:,}")
+        if run.development:
+            best = max(run.development, key=lambda row: (row["score"], -row["step"]))
+            lines.append(f"  best {best['best_by']} {best['score']:.4f}, at step {best['step']:,}")
         lines.append(f"  {len(run.skipped)} steps skipped")
     axes.text(0, 1, "\n".join(lines), va="top", family="monospace", fontsize=8, color=INK, transform=axes.transAxes)
 

@@ -85,7 +85,8 @@ function tell(item, seconds) {
     facts.push(`The article was taken to be ${item.language.name}${sure}.`);
   }
   facts.push(`${number.format(item.input_tokens)} tokens read, ${number.format(item.output_tokens)} written, ${seconds.toFixed(1)} s.`);
-  if (item.truncated) facts.push("The article is longer than the model reads: its end was left out.");
+  if (item.passages > 1) facts.push(`The article is longer than the model reads at once: it was read in ${number.format(item.passages)} passages, and their summaries summarised, in ${item.rounds} rounds.`);
+  if (item.truncated) facts.push(`Of the article, ${Math.floor(100 * item.read_share)} % was read.`);
   if (!item.summary) facts.push("The model wrote nothing.");
   at("facts").textContent = facts.join(" ");
 }

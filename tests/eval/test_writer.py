@@ -112,3 +112,23 @@ def test_at_least_so_many_tokens_are_written_if_asked_for(summarizer: Summarizer
     assert EvalConfig(num_beams=3).decoding({"num_beams": 5, "length_penalty": 0.0}) == EvalConfig().decoding() | {
         "num_beams": 3, "length_penalty": 0.0,
     }  # fmt: skip
+
+
+def test_what_does_not_fit_is_told_or_read_in_passages(summarizer: Summarizer) -> None:
+    def summary(times: int) -> Example:
+        segments = source("summary", "en", text="The fog was late. " * times)
+        return question(times, 1).model_copy(update={"source": segments})
+
+    examples = [summary(1), summary(60)]
+    fitting, cut = model_writer(summarizer, decoding(), batch_size=2)(examples)
+    assert (fitting.left_out_tokens, cut.passages) == (0, 1)
+    whole = len(encode_source(summarizer.tokenizer, examples[1].source, 10_000).ids)
+    assert cut.left_out_tokens == whole - 60
+    alike, read = model_writer(summarizer, decoding(long_articles="passages"), batch_size=2)(examples)
+    assert alike == fitting
+    assert (read.left_out_tokens, read.windows) == (0, 1)
+    assert read.passages > 5
+    assert read.rounds >= 1
+    (part,) = model_writer(summarizer, decoding(long_articles="passages", max_passages=2), batch_size=2)(examples[1:])
+    assert part.passages == 2
+    assert 0 < part.left_out_tokens < whole

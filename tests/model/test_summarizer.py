@@ -70,6 +70,7 @@ def test_a_summary_counts_what_was_read_written_and_left_out(
     summarizer: Summarizer, tokenizer: Tokenizer, texts: list[str]
 ) -> None:
     short, long = texts[0], " ".join(texts * 5)
+    summarizer = Summarizer(summarizer.model, tokenizer, long_articles="cut")
     read, cut = summarizer.summarize_batch([SummaryRequest(text, "en", QUICK) for text in (short, long)])
     around = 2 + len(tokenizer.encode(". English Summary: "))  # [CLS], the prompt, [sMASK]
     assert (read.input_tokens, read.truncated) == (len(tokenizer.encode(short)) + around, False)
@@ -115,6 +116,7 @@ def test_sampling_is_at_the_papers_temperature_and_follows_the_seed(summarizer: 
 def test_whatever_a_text_says_it_stays_text(
     summarizer: Summarizer, tokenizer: Tokenizer, text: str, target: str
 ) -> None:
+    summarizer = Summarizer(summarizer.model, tokenizer, long_articles="cut")
     ids = summarizer.encode(SummaryRequest(text, target)).ids
     assert (ids[0], ids[-1]) == (tokenizer.cls_id, tokenizer.smask_id)
     assert all(index < tokenizer.pieces for index in ids[1:-1])
@@ -149,6 +151,7 @@ def test_a_long_article_is_cut_and_the_log_says_so(
     summarizer: Summarizer, texts: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("mglm"), "propagate", True)
+    summarizer = Summarizer(summarizer.model, summarizer.tokenizer, long_articles="cut")
     with caplog.at_level(logging.WARNING, logger="mglm"):
         cut = summarizer.summarize(" ".join(texts * 5), target="en", **QUICK)
     assert isinstance(cut, str)

@@ -42,7 +42,9 @@ def test_each_text_gets_the_summary_that_the_model_gives_it_alone(
         assert item["summary"] == summary.text
         assert (item["input_tokens"], item["output_tokens"]) == (summary.input_tokens, summary.output_tokens)
         assert item["truncated"] == summary.truncated
-    assert [item["truncated"] for item in answer["summaries"]] == [False, True, False]
+        assert (item["passages"], item["rounds"]) == (summary.passages, summary.rounds)
+        assert item["read_share"] == 1
+    assert [item["passages"] > 1 for item in answer["summaries"]] == [False, True, False]
     assert len({item["summary"] for item in answer["summaries"]}) == 3
 
 

@@ -42,6 +42,19 @@ def test_the_best_by_held_out_text_is_linked_and_outlives_newer_ones(tmp_path: P
     assert mark_best(tmp_path) == (tmp_path / "best").readlink().name == "step-00000010"
 
 
+def test_the_best_by_the_development_metric_is_the_highest_of_what_can_be_compared(tmp_path: Path) -> None:
+    def scored(step: int, score: float, identity: str) -> None:
+        make(tmp_path, step, development={"score": score, "identity": identity}, heldout_bits_per_byte=None)
+
+    scored(1, 0.9, "other examples")
+    for step, score in ((2, 0.25), (3, 0.5), (4, 0.5), (6, 0.25)):
+        scored(step, score, "these examples")
+    make(tmp_path, 5, 7, development=None)
+    assert mark_best(tmp_path) == "step-00000003"
+    scored(8, 0.1, "other examples")
+    assert mark_best(tmp_path) == "step-00000001"
+
+
 def test_what_a_killed_process_was_doing_is_cleared_away_and_what_it_had_done_stays(tmp_path: Path) -> None:
     make(tmp_path, 5)
     for name in (".step-00000006.partial", ".step-00000004.removed", ".step-00000005.replaced"):

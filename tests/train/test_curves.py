@@ -29,6 +29,7 @@ def record(directory: Path, steps: int) -> Path:
         {"event": "evaluation", "step": 10, "bits_per_byte": score, "macro": 2.0, "languages": {"a": 1.0, "b": 3.0}}
         for score in (1.9, 1.8)  # the second time after a kill
     ]
+    events += [{"event": "development", "step": step, "best_by": "rougeL", "score": 0.2} for step in (10, 20)]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (directory / "events.jsonl").write_text("".join(json.dumps(row) + "\n" for row in events))
     return directory
@@ -38,7 +39,16 @@ def test_curves_of_several_runs_in_one_picture(tmp_path: Path) -> None:
     runs = [record(tmp_path / "first", 1000), record(tmp_path / "short", 2)]
     draw_curves(runs, tmp_path / "made" / "curves.svg")
     text = (tmp_path / "made" / "curves.svg").read_text("utf-8")
-    assert all(words in text for words in ("held-out bits per byte", "gradient norm", "short", "1.8000 bits per byte"))
+    assert all(
+        words in text
+        for words in (
+            "held-out bits per byte",
+            "gradient norm",
+            "short",
+            "1.8000 bits per byte",
+            "best rougeL 0.2000, at step 10",
+        )
+    )
     draw_curves(runs[:1], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
