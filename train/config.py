@@ -184,11 +184,9 @@ class FinetuneConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _check_switches(self) -> Self:
-        given = {"blank_infilling_shards": self.blank_infilling_shards, "plan": self.plan}
-        for name, value in given.items():
-            if bool(self.blank_infilling_share) != (value is not None):
-                found = "no" if value is None else "a"
-                raise ValueError(f"blank_infilling_share {self.blank_infilling_share:g} with {found} {name}; set both")
+        for name in ("blank_infilling_shards", "plan"):
+            if self.blank_infilling_share and getattr(self, name) is None:
+                raise ValueError(f"blank_infilling_share {self.blank_infilling_share:g} without {name}; set both")
         if len(set(self.prompt_languages)) != len(self.prompt_languages):
             raise ValueError("prompt_languages names a language twice")
         return self
