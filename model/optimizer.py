@@ -263,5 +263,9 @@ def _parts(optimizer: Any) -> list[Any]:
 
 
 def _at_work(optimizer: Any) -> list[Any]:
-    """Those that have parameters; megatron makes stubs for stages without."""
-    return [part for part in _parts(optimizer) if not getattr(part, "is_stub_optimizer", False)]
+    """Those that have parameters: megatron makes stubs for stages without, or distributed ones without a buffer."""
+    return [
+        part
+        for part in _parts(optimizer)
+        if not getattr(part, "is_stub_optimizer", False) and (not _is_distributed(part) or part.buffers)
+    ]
