@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.record import write_record
 from core.manifest import read_manifest
-from mglm.demo import read_timings
+from mglm.walk import read_timings
 
 LIMIT_BYTES = 6 * 1024**3  # what the embedded demo may hold
 

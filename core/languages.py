@@ -47,6 +47,8 @@ VARIETIES = {
 
 _ALEMANNIC = "als"  # in lid.176, which names Wikipedias; with a script (`als_Latn`) it is ISO 639-3's Tosk Albanian
 
+_PRIVATE_USE = re.compile("q[a-t][a-z]")  # ISO 639-2 keeps these codes for local use: languages of a user's own
+
 _SUBTAGGED = re.compile("([a-z]{2,3})(?:[-_][a-z0-9]{1,8})+")  # BCP 47, and iso3_Script as FLORES writes it
 
 
@@ -88,6 +90,9 @@ def language_name(code: str) -> str:
 def code_of_label(label: str) -> str:
     """The code among the 101 that a detector's label stands for, whatever its form, else `und`.
 
+    Codes of ISO 639-2's range for local use, qaa to qtz, stand for themselves: a language outside the 101 can go the
+    whole road under one of them, with a detector that was trained on it.
+
     Labels of the known families are looked up as they are. Others may be a code of ours or an alias (`he`) or an
     ISO 639-3 code (`heb`), either with subtags (`heb_Hebr`, `pt-BR`, `uzn_Cyrl`): the language decides, whatever its
     script, since a document's script is read off its text.
@@ -96,6 +101,8 @@ def code_of_label(label: str) -> str:
     if label in known:
         return known[label]
     lowered = label.lower()
+    if _PRIVATE_USE.fullmatch(lowered):
+        return lowered
     if lowered == _ALEMANNIC:
         return UNKNOWN
     match = _SUBTAGGED.fullmatch(lowered)

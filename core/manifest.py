@@ -47,6 +47,7 @@ MADE_BY = {
     "rating/1": "mglm eval rating",
     "bits_per_byte/1": "mglm eval bits-per-byte",
     "contamination/1": "mglm eval contamination",
+    "world/1": "mglm world make",
 }
 
 

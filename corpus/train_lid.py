@@ -22,7 +22,7 @@ from core.combined_model import combination_toml
 from core.detector import LanguageDetector
 from core.errors import MGLMError
 from core.fasttext_model import import_fasttext
-from core.languages import code_of_label, languages
+from core.languages import UNKNOWN, code_of_label, languages
 from core.log import get_logger
 from core.manifest import hash_of, inputs_of_files, sha256_file, write_atomically
 from corpus.labelled import LabelledDocument, find_files, read_labelled
@@ -177,7 +177,7 @@ def _announce(sides: dict[str, list[LabelledDocument]], few: Sequence[str], skip
     labels = {document.lang for document in sides[TRAIN]}
     if missing := [code for code in languages() if code not in labels]:
         log.warning("no text of %d of the 101 languages: %s", len(missing), ", ".join(missing))
-    if outside := sorted(label for label in labels if code_of_label(label) not in languages()):
+    if outside := sorted(label for label in labels if code_of_label(label) == UNKNOWN):
         log.info("%d labels outside the 101, which will come out as und: %s", len(outside), ", ".join(outside[:20]))
     if few:
         log.warning("few documents, so little is learned and measured of: %s", ", ".join(few))

@@ -53,6 +53,24 @@ def prepare_command(
     prepare(task, inputs, output, section, overwrite=overwrite)
 
 
+@app.command("few-shot")
+def few_shot_command(
+    examples: ExamplesOption,
+    output: OutputOption,
+    shots: Annotated[int, typer.Option("--shots", min=0, help="Training examples before each question.")] = 4,
+    shown: Annotated[
+        str, typer.Option("--shown", help="Target language of these examples; default: the question's own.")
+    ] = "",
+    asked: Annotated[str, typer.Option("--asked", help="Questions of this target language alone.")] = "",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of which examples are shown.")] = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Put training examples, with their answers, before every held-out question; then `mglm eval predict` as always."""
+    from eval.few_shot import few_shot
+
+    few_shot(examples, output, shots=shots, shown=shown, asked=asked, seed=seed, overwrite=overwrite)
+
+
 @app.command("predict")
 def predict_command(
     model: ModelOption,

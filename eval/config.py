@@ -22,6 +22,8 @@ class EvalConfig(Section):
     """
 
     heldout_share: float = Field(default=0.01, ge=0, lt=1)
+    pairs: list[str] = Field(default=[])  # source-target, e.g. en-zh: examples are made of these alone; none: of all
+    prompt: str | None = None  # asked instead of the task's: a prompt of tokenizer/prompts.py, or one the task declares
     weights: dict[str, float] = Field(default={})  # of a mixture's parts: how often each training example is taken
     translator: str | None = None  # package.module:function, for the parts of `summarizer` that need one
     max_source_tokens: int | None = Field(default=None, ge=16)  # None: the longest source the model was trained on

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from core.errors import MGLMError
 from core.examples import EXAMPLES
@@ -21,7 +22,7 @@ from eval.sources import check_inputs
 from eval.summaries import NAME as SUMMARIES
 from eval.summaries import read_summaries
 from eval.task_examples import check_weights, find_sources, task_outcomes
-from eval.tasks import Task, find_task
+from eval.tasks import Task, asked_with, find_task, pair_of
 from eval.translation import load_translator
 
 _log = get_logger("eval")
@@ -34,10 +35,17 @@ def prepare(task: str, inputs: list[Path], output: Path, config: EvalConfig, *, 
         MGLMError: an unknown task, a missing or empty input, a file of another form, or no usable record at all.
     """
     declared = find_task(task)
+    if config.prompt is not None:
+        declared = asked_with(declared, config.prompt)
     check_weights(declared, config.weights)
+    pairs = [pair_of(text) for text in config.pairs]
     check_inputs(inputs)
-    settings = {"task": declared.name, "heldout_share": config.heldout_share}
+    settings: dict[str, Any] = {"task": declared.name, "heldout_share": config.heldout_share}
     if declared.name == SUMMARIES:
+        if pairs or config.prompt is not None:
+            name = "prompt" if config.prompt is not None else "pairs"
+            action = "declare a task of your own (docs/evaluation.md)"
+            raise MGLMError(f"eval.{name}", found=f"--task {SUMMARIES}", expected="another task", action=action)
         for path in inputs:
             if path.is_dir():
                 raise MGLMError(f"input {path}", found="a directory", expected="a JSONL file", action="check --input")
@@ -52,9 +60,11 @@ def prepare(task: str, inputs: list[Path], output: Path, config: EvalConfig, *, 
         used = sorted({path for _, files in found for file in files for path in (file.path, *file.beside)})
         settings |= {"declaration": hash_of(declared.model_dump()), "weights": config.weights}
         settings |= {"translator": config.translator}
+        if pairs:
+            settings["pairs"] = sorted({f"{source}-{target}" for source, target in pairs})
         outcomes = task_outcomes(
             declared, found, inputs,
-            heldout_share=config.heldout_share, weights=config.weights, translator=translator,
+            heldout_share=config.heldout_share, weights=config.weights, pairs=pairs, translator=translator,
         )  # fmt: skip
     stage = open_stage(output, schema=EXAMPLES, config=settings, inputs=inputs_of_files(used), overwrite=overwrite)
     if stage.manifest is not None:

@@ -13,7 +13,7 @@ from eval.records import LeftOut, Outcome, Record, Rejected
 from eval.sources import FoundFile, find_files
 from eval.tasks import Source, Split, Task
 from eval.translation import Translator, translated
-from tokenizer.prompts import MASKS, fill, source
+from tokenizer.prompts import MASKS, fill, no_prompt, source
 
 Found = list[tuple[Source, list[FoundFile]]]
 
@@ -44,9 +44,11 @@ def task_outcomes(
     *,
     heldout_share: float,
     weights: Mapping[str, float],
+    pairs: Sequence[tuple[str, str]] = (),
     translator: Translator | None = None,
 ) -> Iterator[Outcome]:
-    """Examples, rejections or omissions, record by record, in the order of the task's sources and of the files.
+    """Examples, rejections or omissions, record by record, in the order of the task's sources and of the files; of
+    these `pairs` of source and target language alone, where any are named.
 
     Raises:
         MGLMError: a file of another form, weights of no part, or no prompt for a language.
@@ -65,8 +67,10 @@ def task_outcomes(
                     yield record
                 elif origin.only and record.lang not in origin.only:
                     yield LeftOut()
-                else:
+                elif not pairs or (record.lang, record.target_lang) in pairs:
                     yield _outcome(task, origin, file, record, heldout_share, weight, seen)
+                else:
+                    yield LeftOut()
 
 
 def check_weights(task: Task, weights: Mapping[str, float]) -> None:
@@ -87,7 +91,14 @@ def prompted(task: Task, prompt: str, target_lang: str, texts: Mapping[str, str]
         clean[name] = clean[name].rstrip(string.punctuation)
     if task.template and not prompt:
         return fill(task.template, task.mask or MASKS["summary"], clean)
-    return source(prompt or task.prompt, target_lang, mask=task.mask, **clean)
+    name = prompt or task.prompt
+    if name not in task.prompts:
+        return source(name, target_lang, mask=task.mask, **clean)
+    templates = task.prompts[name]
+    template = templates.get(target_lang, templates.get(""))
+    if template is None:
+        raise no_prompt(name, target_lang, list(templates))
+    return fill(template, task.mask or MASKS["summary"], clean)
 
 
 def _outcome(

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from core.config import Section
 from core.errors import MGLMError
 from core.examples import MaskName
+from core.languages import canonical_code
 
 Split = Literal["train", "dev", "heldout", "by_hash"]
 Kind = Literal["summary", "question", "choice"]
@@ -73,6 +74,7 @@ class Task(Section):
     kind: Kind = "summary"
     prompt: str = "summary"
     template: str = ""
+    prompts: dict[str, dict[str, str]] = Field(default={})  # prompts of one's own: name → target language → template
     mask: MaskName | None = None
     parallel: list[dict[str, str]] = Field(default=[])  # templates that ask for the same, by their words' language
     sources: list[Source] = Field(min_length=1)
@@ -91,12 +93,13 @@ class Task(Section):
         from tokenizer.prompts import MASKS, PROMPTS, names_of
 
         for prompt in filter(None, [self.prompt, *(source.prompt for source in self.sources)]):
-            if prompt not in PROMPTS:
-                raise ValueError(f"unknown prompt {prompt!r}; known: {', '.join(PROMPTS)}")
+            if prompt not in PROMPTS | self.prompts:
+                raise ValueError(f"unknown prompt {prompt!r}; known: {', '.join(PROMPTS | self.prompts)}")
         assert set(MASKS) == set(PROMPTS)
+        own = [self.template, *(template for group in self.prompts.values() for template in group.values())]
         for template in (template for group in self.parallel for template in group.values()):
-            if names_of(template) != names_of(self.template):
-                raise ValueError(f"parallel {template!r} has not the names of template {self.template!r}")
+            if names_of(template) not in map(names_of, filter(None, own)):
+                raise ValueError(f"parallel {template!r} has not the names of template {own[0] or own[-1]!r}")
         for name, known in (("reader", READERS), ("postprocess", POSTPROCESS)):
             given = [source.reader for source in self.sources] if name == "reader" else self.postprocess
             if unknown := [value for value in given if value not in known]:
@@ -146,6 +149,33 @@ def find_task(name: str) -> Task:
         field = ".".join(str(part) for part in first["loc"])
         where = f"task {path}, [{table_name}]" + (f" {field}" if field else "")
         raise MGLMError(where, found=repr(first["input"])[:80] if field else "", expected=first["msg"]) from None
+
+
+def asked_with(task: Task, prompt: str) -> Task:
+    """The task with another prompt, in all its sources.
+
+    Raises:
+        MGLMError: no such prompt.
+    """
+    from tokenizer.prompts import PROMPTS
+
+    if prompt not in PROMPTS | task.prompts:
+        expected = f"one of {', '.join(PROMPTS | task.prompts)}"
+        raise MGLMError("eval.prompt", found=prompt, expected=expected, action=f"declare it in the task {task.name}")
+    sources = [source.model_copy(update={"prompt": prompt}) for source in task.sources]
+    return task.model_copy(update={"prompt": prompt, "template": "", "sources": sources})
+
+
+def pair_of(text: str) -> tuple[str, str]:
+    """`en-zh` as source and target language.
+
+    Raises:
+        MGLMError: it is no pair.
+    """
+    parts = [canonical_code(part) for part in text.split("-")]
+    if len(parts) != 2 or not all(parts):
+        raise MGLMError("a pair of languages", found=repr(text), expected="SOURCE-TARGET, e.g. en-zh")
+    return parts[0], parts[1]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean
 
-from core.languages import UNKNOWN
+from core.languages import UNKNOWN, languages
 from eval.language_check import detector
 from eval.predictions import Prediction
 from eval.words import words_of
@@ -37,6 +37,8 @@ def writing(predictions: Sequence[Prediction], target_lang: str) -> dict[str, fl
             if item.source:
                 there = set(_ngrams(words.tokenize(item.source)))
                 copied.append(sum(trigram in there for trigram in trigrams) / len(trigrams))
+        if target_lang not in languages():
+            continue  # the detector cannot name it
         lang = detector().detect(item.prediction).lang
         told += lang != UNKNOWN
         right += lang == target_lang

@@ -13,6 +13,7 @@ from core.log import set_up_logging
 from corpus.commands import app as corpus_app
 from eval.commands import app as eval_app
 from mglm.commands import delete, demo, package, pull, push, summarize
+from mglm.experiment_commands import transfer, world_app
 from model.commands import app as model_app
 from serve.commands import serve
 from tokenizer.commands import app as tokenizer_app
@@ -25,7 +26,9 @@ app.add_typer(balancing_app, name="balancing")
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(model_app, name="model")
 app.add_typer(train_app, name="train")
+eval_app.command()(transfer)  # tunes and evaluates, so it belongs to neither stage
 app.add_typer(eval_app, name="eval")
+app.add_typer(world_app, name="world")
 app.command()(summarize)
 app.command()(serve)
 app.command()(package)

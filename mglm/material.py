@@ -14,9 +14,10 @@ from core.languages import UNKNOWN, canonical_code
 from core.manifest import read_manifest
 from core.plan import read_plan
 from core.text import normalise
-from mglm.demo import ROOT, read_timings
+from mglm.demo import ROOT
 from mglm.report import DetectionRow, LanguageRow, ReportMaterial, Sample, StageRow, UnseenArticle
 from mglm.stages import DemoStage
+from mglm.walk import read_timings
 
 UNSEEN = ROOT / "examples" / "unseen.txt"
 SAMPLES_SHOWN = 6

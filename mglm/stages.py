@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.languages import UNKNOWN
-from core.manifest import Manifest, read_manifest
+from core.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,14 @@ class DemoStage:
 
     def manifest(self) -> Manifest:
         return read_manifest(self.output, self.schema)
+
+    def content(self) -> str:
+        """A hash of what it made, "" while that is not finished."""
+        return self.manifest().content_hash() if (self.output / MANIFEST_NAME).exists() else ""
+
+    def said(self) -> str:
+        """What it made, in a few words."""
+        return self.describe(self.manifest())
 
 
 def demo_stages(
@@ -41,44 +49,48 @@ def demo_stages(
     plan = run / "plan" / "plan.json"
     processes = ("--nproc", str(nproc))
     return [
-        stage("corpus build", "corpus", "documents/1", _documents, *given),
-        stage("balancing fit", "plan", "plan/1", _plan, "--counts", run / "corpus"),
-        stage("balancing sample", "sample", "sample/1", _sample, "--documents", run / "corpus", "--plan", plan),
-        stage("tokenizer train", "tokenizer", "tokenizer/1", _tokenizer, "--sample", run / "sample"),
+        stage("corpus build", "corpus", "documents/1", documents_made, *given),
+        stage("balancing fit", "plan", "plan/1", plan_made, "--counts", run / "corpus"),
+        stage("balancing sample", "sample", "sample/1", sample_made, "--documents", run / "corpus", "--plan", plan),
+        stage("tokenizer train", "tokenizer", "tokenizer/1", tokenizer_made, "--sample", run / "sample"),
         stage(
-            "tokenizer shard", "shards", "shards/1", _shards,
+            "tokenizer shard", "shards", "shards/1", shards_made,
             "--documents", run / "corpus", "--plan", plan, "--tokenizer", run / "tokenizer",
         ),
         stage(
-            "train pretrain", "pretrain", "checkpoint/1", _checkpoint,
+            "train pretrain", "pretrain", "checkpoint/1", checkpoint_made,
             "--shards", run / "shards", "--plan", plan, *processes,
         ),
         stage(
-            "model convert", "pretrained", "hf/1", _export,
+            "model convert", "pretrained", "hf/1", export_made,
             "--from", "megatron", "--to", "hf", "--input", run / "pretrain",
         ),
         stage(
-            "eval bits-per-byte", "bits_per_byte", "bits_per_byte/1", _bits_per_byte,
+            "eval bits-per-byte", "bits_per_byte", "bits_per_byte/1", bits_per_byte_made,
             "--model", run / "pretrained", "--documents", run / "corpus",
         ),
-        stage("eval prepare", "examples", "examples/1", _examples, "--task", "summaries", *given_examples),
+        stage("eval prepare", "examples", "examples/1", examples_made, "--task", "summaries", *given_examples),
         stage(
-            "train finetune", "finetune", "checkpoint/1", _checkpoint,
+            "train finetune", "finetune", "checkpoint/1", checkpoint_made,
             "--init", run / "pretrain", "--examples", run / "examples", *processes,
         ),
         stage(
-            "model convert", "model", "hf/1", _export,
+            "model convert", "model", "hf/1", export_made,
             "--from", "megatron", "--to", "hf", "--input", run / "finetune",
         ),
         stage(
-            "eval predict", "predictions", "predictions/1", _predictions,
+            "eval predict", "predictions", "predictions/1", predictions_made,
             "--model", run / "model", "--examples", run / "examples",
         ),
-        stage("eval score", "scores", "scores/1", _scores, "--predictions", run / "predictions"),
+        stage("eval score", "scores", "scores/1", scores_made, "--predictions", run / "predictions"),
     ]  # fmt: skip
 
 
-def _documents(manifest: Manifest) -> str:
+def world_made(manifest: Manifest) -> str:
+    return f"{len(manifest.facts['languages'])} languages, {manifest.facts['documents']:,} documents"
+
+
+def documents_made(manifest: Manifest) -> str:
     facts = manifest.facts
     rejected = sum(facts["rejected"].values())
     return (
@@ -87,44 +99,44 @@ def _documents(manifest: Manifest) -> str:
     )
 
 
-def _plan(manifest: Manifest) -> str:
+def plan_made(manifest: Manifest) -> str:
     rows = next(entry.rows for entry in manifest.files if entry.path == "plan.csv")
     return f"shares of {rows} languages, plot"
 
 
-def _sample(manifest: Manifest) -> str:
+def sample_made(manifest: Manifest) -> str:
     return f"{_total(manifest, 'documents'):,} documents, {manifest.facts['bytes'] / 1e6:.1f} MB"
 
 
-def _tokenizer(manifest: Manifest) -> str:
+def tokenizer_made(manifest: Manifest) -> str:
     return f"{manifest.facts['pieces']:,} pieces"
 
 
-def _shards(manifest: Manifest) -> str:
+def shards_made(manifest: Manifest) -> str:
     return f"{_total(manifest, 'tokens'):,} tokens in {sum(e.path.endswith('.arrow') for e in manifest.files)} files"
 
 
-def _checkpoint(manifest: Manifest) -> str:
+def checkpoint_made(manifest: Manifest) -> str:
     return f"{manifest.facts['parameters']:,} parameters, {manifest.facts['steps']} steps"
 
 
-def _export(manifest: Manifest) -> str:
+def export_made(manifest: Manifest) -> str:
     return f"Hugging Face model, {sum(entry.bytes for entry in manifest.files) / 1e6:.0f} MB"
 
 
-def _bits_per_byte(manifest: Manifest) -> str:
+def bits_per_byte_made(manifest: Manifest) -> str:
     return f"{manifest.facts['bits_per_byte']:.3f} bits per byte over {len(manifest.counts)} languages"
 
 
-def _examples(manifest: Manifest) -> str:
+def examples_made(manifest: Manifest) -> str:
     return f"{_total(manifest, 'train')} examples to learn from, {_total(manifest, 'heldout')} held out"
 
 
-def _predictions(manifest: Manifest) -> str:
+def predictions_made(manifest: Manifest) -> str:
     return f"{manifest.facts['predictions']} summaries"
 
 
-def _scores(manifest: Manifest) -> str:
+def scores_made(manifest: Manifest) -> str:
     return f"ROUGE of {manifest.facts['examples']} summaries"
 
 

@@ -149,3 +149,23 @@ def extend(
     from model.extend import extend_checkpoint
 
     extend_checkpoint(checkpoint, tokenizer, output, positions=positions, overwrite=overwrite)
+
+
+@app.command("weight-change")
+def weight_change(
+    before: Annotated[Path, typer.Option("--before", help="Hugging Face directory, e.g. of the pretrained model.")],
+    after: Annotated[Path, typer.Option("--after", help="One of the same shape, e.g. after fine-tuning.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A list of JSON objects instead of a table.")] = False,
+) -> None:
+    """Show how far training has moved each layer: the norm of the difference beside the norm of the weights."""
+    from dataclasses import asdict
+
+    from model.weight_change import weight_change as changes_between
+
+    changes = changes_between(before, after)
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(change) for change in changes]) + "\n")
+        return
+    for change in changes:
+        shown = "–" if change.change is None else f"{change.change:.4%}"
+        sys.stdout.write(f"{change.part:40} {change.parameters:>15,} {shown:>10}\n")

@@ -9,7 +9,7 @@ letter by letter; what may stand at the mask is the task's to say.
 """
 
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from core.errors import MGLMError
@@ -104,13 +104,18 @@ def source(prompt: str, target_lang: str, *, mask: MaskName | None = None, **tex
     templates = PROMPTS[prompt]
     template = templates.get(target_lang, templates.get(""))
     if template is None:
-        raise MGLMError(
-            f"prompt {prompt} for target language {target_lang!r}",
-            found="none",
-            expected=f"one of {', '.join(templates)}",
-            action="choose another target language",
-        )
+        raise no_prompt(prompt, target_lang, list(templates))
     return fill(template, MASKS[prompt] if mask is None else mask, texts)
+
+
+def no_prompt(prompt: str, target_lang: str, known: Sequence[str]) -> MGLMError:
+    """The error of a prompt that there is in other languages alone."""
+    return MGLMError(
+        f"prompt {prompt} for target language {target_lang!r}",
+        found="none",
+        expected=f"one of {', '.join(known)}",
+        action="choose another target language",
+    )
 
 
 def fill(template: str, mask: MaskName, texts: Mapping[str, str]) -> list[Segment]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.manifest import read_manifest
-from mglm.demo import read_timings
+from mglm.walk import read_timings
 
 ROOT = Path(__file__).parents[2]
 STEPS = 12  # of configs/ci.toml

@@ -1,0 +1,122 @@
+"""`mglm world run`: a small world, a model pretrained on it by the ordinary commands, and the transfer experiment.
+
+One pair of languages is tuned on as it is and with each switch against the lack of prompt transferring (paper §5), a
+second pair as it is, and all pairs together. The world knows its words, so the language of every answer is certain.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.config import RunConfig
+from core.manifest import hash_of
+from mglm.demo import ROOT, checked_config
+from mglm.stages import (
+    DemoStage,
+    checkpoint_made,
+    documents_made,
+    plan_made,
+    sample_made,
+    shards_made,
+    tokenizer_made,
+    world_made,
+)
+from mglm.transfer_run import plan_experiment, run_experiment
+from mglm.walk import say, walk
+from mglm.world import DOCUMENTS_NAME, TASK_NAME, WORLD, World, WorldConfig
+from model.config import ModelConfig
+
+CONFIG = ROOT / "configs" / "small_world.toml"
+DETECTOR_NAME = "world.ftz"
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class DetectorStage(DemoStage):
+    """`mglm corpus train-lid` leaves no manifest but a table of its own beside the model."""
+
+    def content(self) -> str:
+        path = self.output.with_suffix(".json")
+        return hash_of(json.loads(path.read_text("utf-8"))["fingerprint"]) if path.exists() else ""
+
+    def said(self) -> str:
+        return f"detector of {self.output.stat().st_size / 1e6:.1f} MB"
+
+
+def run_world(output: Path, config: Path | None, overrides: Sequence[str]) -> Path:
+    """Walks everything and returns the path of the experiment's page.
+
+    Raises:
+        MGLMError: settings that do not fit, or a command failed; what is finished stays.
+    """
+    config = config or CONFIG
+    checked_config(config, overrides)
+    run = RunConfig(config, overrides)
+    world = World(run.section("world", WorldConfig))
+    layers = run.section("model", ModelConfig).num_layers
+    stages = world_stages(output, config, overrides)
+    say(f"{len(stages)} commands to a pretrained model in {output}; logs in {output / 'logs'}")
+    for number, stage in enumerate(stages, start=1):
+        walk(stage, number, len(stages), output)
+    codes = list(world.languages)
+    blanks = (
+        "finetune.blank_infilling_share=0.5",
+        f"finetune.blank_infilling_shards={output / 'shards'}",
+        f"finetune.plan={output / 'plan' / 'plan.json'}",
+    )
+    switches = {
+        "freeze": (f"finetune.freeze_upper_layers={layers // 2}",),
+        "blanks": blanks,
+        "prompts": (f"finetune.prompt_languages={json.dumps(codes)}",),
+    }
+    experiment = plan_experiment(
+        task=str(output / "world" / TASK_NAME),
+        inputs=[output / "world"],
+        init=output / "pretrain",
+        output=output / "transfer",
+        train=[f"{codes[0]}-{codes[-2]}", f"{codes[-1]}-{codes[-2]}"],
+        evaluate=[f"{source}-{target}" for source in codes for target in codes],
+        ask=[],
+        variants=[f"{name}: {'; '.join(settings)}" for name, settings in switches.items()],
+        mixed=True,
+        config=config,
+        overrides=overrides,
+        nproc=PROCESSES,
+    )
+    return run_experiment(experiment, world.written_in)
+
+
+def world_stages(run: Path, config: Path, overrides: Sequence[str]) -> list[DemoStage]:
+    """From nothing to a pretrained model, by the ordinary commands."""
+    shared = ["--config", str(config), "--overwrite"]  # the run directory is our own
+    for override in overrides:
+        shared += ["--set", override]
+
+    def words(name: str, output: Path, *given: str | Path) -> tuple[str, ...]:
+        return (*name.split(), *map(str, given), "--output", str(output), *shared)
+
+    documents, detector = run / "world" / DOCUMENTS_NAME, run / "detector" / DETECTOR_NAME
+    plan, processes = run / "plan" / "plan.json", ("--nproc", str(PROCESSES))
+    made = [
+        ("world make", "world", WORLD, world_made, ()),
+        ("corpus build", "corpus", "documents/1", documents_made, ("--input", documents, "--lid-model", detector)),
+        ("balancing fit", "plan", "plan/1", plan_made, ("--counts", run / "corpus")),
+        ("balancing sample", "sample", "sample/1", sample_made, ("--documents", run / "corpus", "--plan", plan)),
+        ("tokenizer train", "tokenizer", "tokenizer/1", tokenizer_made, ("--sample", run / "sample")),
+        (
+            "tokenizer shard", "shards", "shards/1", shards_made,
+            ("--documents", run / "corpus", "--plan", plan, "--tokenizer", run / "tokenizer"),
+        ),
+        (
+            "train pretrain", "pretrain", "checkpoint/1", checkpoint_made,
+            ("--shards", run / "shards", "--plan", plan, *processes),
+        ),
+    ]  # fmt: skip
+    stages = [
+        DemoStage(name, words(name, run / folder, *given), run / folder, schema, describe)
+        for name, folder, schema, describe, given in made
+    ]
+    trained = words("corpus train-lid", detector, "--input", documents)
+    stages.insert(1, DetectorStage("corpus train-lid", trained, detector, "", world_made))
+    return stages
