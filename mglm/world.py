@@ -42,11 +42,11 @@ class WorldConfig(Section):
 
     seed: int = Field(default=1, ge=0)
     families: list[int] = Field(default=[2, 1, 1], min_length=1, max_length=len(SCRIPTS))  # languages in each
-    words: list[int] = Field(default=[16, 10, 16], min_length=3, max_length=3)  # agents, acts, objects that there are
+    words: list[int] = Field(default=[12, 8, 12], min_length=3, max_length=3)  # agents, acts, objects that there are
     related_share: float = Field(default=0.5, ge=0, le=1)  # of a family's words, those that its languages share
-    sentences: int = Field(default=3, ge=1)  # of an article
+    sentences: int = Field(default=2, ge=1)  # of an article
     documents: int = Field(default=1500, ge=20)  # of each language, to pretrain on
-    titled_share: float = Field(default=0.8, ge=0, le=1)  # of them, under a title
+    titled_share: float = Field(default=0.9, ge=0, le=1)  # of them, under a title
     own_share: float = Field(default=0.3, ge=0, le=1)  # of the titles, in the article's language; the rest in any
     train: int = Field(default=400, ge=1)  # examples of each pair of languages
     heldout: int = Field(default=25, ge=1)
