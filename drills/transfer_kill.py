@@ -2,8 +2,8 @@
 
     python -m drills.transfer_kill
 
-A world of few words and a model of few steps: a few minutes. After two kills the same command must go on, redo no command
-that had finished, and leave a matrix with every cell.
+A world of few words and a model of few steps: a few minutes. After two kills the same command must go on, redo no
+command that had finished, and leave a matrix with every cell.
 """
 
 import json
