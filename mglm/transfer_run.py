@@ -13,7 +13,8 @@ from core.config import RunConfig
 from core.errors import MGLMError
 from core.manifest import write_atomically
 from eval.config import EvalConfig
-from eval.tasks import find_task, pair_of
+from eval.sources import check_inputs
+from eval.tasks import asked_with, find_task, pair_of
 from mglm.transfer_results import Told, detected, gather
 from mglm.transfer_stages import Experiment, Pair, Variant, named, systems_of, transfer_stages
 from mglm.walk import say, walk
@@ -45,9 +46,6 @@ def plan_experiment(
         MGLMError: no pair, a pair or variant of another form, an unknown task or prompt, no checkpoint, or settings
             that do not fit.
     """
-    from eval.sources import check_inputs
-    from eval.tasks import asked_with
-
     declared = find_task(task)
     for prompt in ask:
         asked_with(declared, prompt)

@@ -46,7 +46,7 @@ class WorldConfig(Section):
     related_share: float = Field(default=0.5, ge=0, le=1)  # of a family's words, those that its languages share
     sentences: int = Field(default=2, ge=1)  # of an article
     documents: int = Field(default=1500, ge=20)  # of each language, to pretrain on
-    titled_share: float = Field(default=0.9, ge=0, le=1)  # of them, under a title
+    titled_share: float = Field(default=1.0, ge=0, le=1)  # of them, under a title
     own_share: float = Field(default=0.3, ge=0, le=1)  # of the titles, in the article's language; the rest in any
     train: int = Field(default=400, ge=1)  # examples of each pair of languages
     heldout: int = Field(default=25, ge=1)
@@ -71,8 +71,8 @@ class MadeUpLanguage:
 
     def template(self, target: int) -> str:
         """The prompt for a title in language number `target`, in this language's words: the paper's "中文标题: [MASK]
-        原文: [text]"."""
-        return f"{self.words[NAME, target]} {self.words[TITLE, 0]}: {{mask}}. {self.words[TEXT, 0]}: {{text}}"
+        原文: [text]". Without spaces around what is filled in, since a tokenizer takes a space for a part of a word."""
+        return f"{self.words[NAME, target]} {self.words[TITLE, 0]}:{{mask}}. {self.words[TEXT, 0]}:{{text}}"
 
 
 class World:
@@ -121,9 +121,12 @@ class World:
         )
 
     def task(self) -> str:
-        """The task's declaration as TOML: a prompt of its own for each language of the title."""
-        prompts = "\n".join(
-            f"{code} = {json.dumps(self.prompt(code, code), ensure_ascii=False)}" for code in self.languages
+        """The task's declaration as TOML: for each language of the title a prompt in its own words, and `parallel` ones
+        in the words of the others."""
+        prompts = "\n".join(f"{code} = {_quoted(self.prompt(code, code))}" for code in self.languages)
+        groups = "\n".join(
+            f"    {{ {', '.join(f'{words} = {_quoted(self.prompt(target, words))}' for words in self.languages)} }},"
+            for target in self.languages
         )
         sources = "\n".join(
             f'    {{ split = "{split}", files = ["{split}.jsonl"], fields = {{ target = "title" }} }},'
@@ -136,6 +139,9 @@ prompt = "{TASK}"
 mask = "[MASK]"
 sources = [
 {sources}
+]
+parallel = [
+{groups}
 ]
 decoding = {{ max_new_tokens = 12, num_beams = 1, length_penalty = 0.0, no_repeat_ngram_size = 0 }}
 
@@ -204,6 +210,10 @@ def _languages(config: WorldConfig) -> Iterator[MadeUpLanguage]:
             own |= {concept: _word(draw, letters, taken) for concept in [*names, (TITLE, 0), (TEXT, 0)]}
             code = f"q{chr(ord('a') + family)}{chr(ord('a') + member)}"
             yield MadeUpLanguage(code, family, scripts[family], ORDERS[family % len(ORDERS)], own)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _letters(first: int, last: int) -> str:
