@@ -42,11 +42,12 @@ def transfer(
 
     The same command continues a run that was stopped; finished tunings are not done again.
     """
-    from mglm.transfer_run import plan_experiment, run_experiment
+    from mglm.transfer_run import plan_experiment, run_experiment, variant_of
 
     experiment = plan_experiment(
         task=task, inputs=inputs, init=init, output=output, train=train or [], evaluate=evaluate or [], ask=ask or [],
-        variants=variant or [], mixed=mixed, config=config, overrides=set_ or [], nproc=nproc,
+        variants=[variant_of(text) for text in variant or []], mixed=mixed, config=config, overrides=set_ or [],
+        nproc=nproc,
     )  # fmt: skip
     typer.echo(run_experiment(experiment))
 

@@ -34,7 +34,7 @@ def plan_experiment(
     train: Sequence[str],
     evaluate: Sequence[str],
     ask: Sequence[str],
-    variants: Sequence[str],
+    variants: Sequence[Variant],
     mixed: bool,
     config: Path | None,
     overrides: Sequence[str],
@@ -58,10 +58,9 @@ def plan_experiment(
     if not asked:
         sources, targets = ([*dict.fromkeys(pair[side] for pair in trained)] for side in (0, 1))
         asked = [(source, target) for source in sources for target in targets]
-    chosen = [variant_of(text) for text in variants]
-    if len({one.name for one in chosen}) != len(chosen):
+    if len({one.name for one in variants}) != len(variants):
         raise MGLMError("--variant", found="a name twice", expected="a name of its own for each")
-    for variant in [(), *(one.settings for one in chosen)]:
+    for variant in [(), *(one.settings for one in variants)]:
         run = RunConfig(config, [*overrides, *variant])
         for name, section in (("model", ModelConfig), ("finetune", FinetuneConfig), ("eval", EvalConfig)):
             run.section(name, section)
@@ -73,7 +72,7 @@ def plan_experiment(
         shared += ["--set", override]
     return Experiment(
         task=task, inputs=tuple(inputs), init=init, output=output,
-        systems=systems_of(trained, asked, chosen, mixed=mixed), evaluated=tuple(asked),
+        systems=systems_of(trained, asked, variants, mixed=mixed), evaluated=tuple(asked),
         ask=("", *(prompt for prompt in dict.fromkeys(ask))), shared=tuple(shared), nproc=nproc,
     )  # fmt: skip
 

@@ -107,7 +107,7 @@ def transfer_stages(experiment: Experiment) -> list[DemoStage]:
     def examples(folder: str, pairs: Sequence[Pair], prompt: str = "") -> DemoStage:
         chosen = ", ".join(f'"{named(pair)}"' for pair in pairs)
         words = ["--task", experiment.task, *given]
-        settings = [f"eval.pairs=[{chosen}]", *([f"eval.prompt={prompt}"] if prompt else [])]
+        settings = [f"eval.pairs=[{chosen}]", *([f'eval.prompt="{prompt}"'] if prompt else [])]
         made = stage("eval prepare", experiment.output / "examples" / folder, "examples/1", examples_made, *words)
         more = tuple(word for setting in settings for word in ("--set", setting))
         return DemoStage(made.name, (*made.arguments, *more), made.output, made.schema, made.describe)

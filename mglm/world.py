@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from random import Random
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.config import Section
 from core.manifest import Manifest, open_stage
@@ -33,6 +34,7 @@ SCRIPTS = {
 NAME, TITLE, TEXT = "name", "title", "text"  # the words of a prompt: what each language is called, and two more
 TASK = "titles"
 WORLD = "world/1"
+MOST_WORDS = 1000  # of a language: those of two letters are then not used up
 DOCUMENTS_NAME, TASK_NAME = "documents.jsonl", "task.toml"
 Sentence = tuple[int, int, int]  # which agent, act and object
 
@@ -42,14 +44,22 @@ class WorldConfig(Section):
 
     seed: int = Field(default=1, ge=0)
     families: list[int] = Field(default=[2, 1, 1], min_length=1, max_length=len(SCRIPTS))  # languages in each
-    words: list[int] = Field(default=[12, 8, 12], min_length=3, max_length=3)  # agents, acts, objects that there are
+    words: list[int] = Field(default=[8, 6, 8], min_length=3, max_length=3)  # agents, acts, objects that there are
     related_share: float = Field(default=0.5, ge=0, le=1)  # of a family's words, those that its languages share
     sentences: int = Field(default=2, ge=1)  # of an article
     documents: int = Field(default=1500, ge=20)  # of each language, to pretrain on
     titled_share: float = Field(default=1.0, ge=0, le=1)  # of them, under a title
-    own_share: float = Field(default=0.3, ge=0, le=1)  # of the titles, in the article's language; the rest in any
+    own_share: float = Field(default=0.4, ge=0, le=1)  # of the titles, in the article's language; the rest in any
     train: int = Field(default=400, ge=1)  # examples of each pair of languages
     heldout: int = Field(default=25, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if min(self.families) < 1 or sum(self.families) < 3:
+            raise ValueError("families must be of one language or more each, and of three or more together")
+        if min(self.words) < 1 or sum(self.words) > MOST_WORDS:
+            raise ValueError(f"words must be 1 or more of each role, and {MOST_WORDS} or fewer together")
+        return self
 
 
 @dataclass(frozen=True)
@@ -221,9 +231,9 @@ def _letters(first: int, last: int) -> str:
 
 
 def _word(draw: Random, letters: str, taken: set[str]) -> str:
-    """A word of three to five letters that is not there yet."""
+    """A word of two to four letters that is not there yet."""
     while True:
-        word = "".join(draw.choice(letters) for _ in range(draw.randint(3, 5)))
+        word = "".join(draw.choice(letters) for _ in range(draw.randint(2, 4)))
         if word not in taken:
             taken.add(word)
             return word

@@ -23,6 +23,7 @@ from mglm.stages import (
     world_made,
 )
 from mglm.transfer_run import plan_experiment, run_experiment
+from mglm.transfer_stages import Variant
 from mglm.walk import say, walk
 from mglm.world import DOCUMENTS_NAME, TASK_NAME, WORLD, World, WorldConfig
 from model.config import ModelConfig
@@ -54,22 +55,11 @@ def run_world(output: Path, config: Path | None, overrides: Sequence[str]) -> Pa
     checked_config(config, overrides)
     run = RunConfig(config, overrides)
     world = World(run.section("world", WorldConfig))
-    layers = run.section("model", ModelConfig).num_layers
     stages = world_stages(output, config, overrides)
     say(f"{len(stages)} commands to a pretrained model in {output}; logs in {output / 'logs'}")
     for number, stage in enumerate(stages, start=1):
         walk(stage, number, len(stages), output)
     codes = list(world.languages)
-    blanks = (
-        "finetune.blank_infilling_share=0.5",
-        f"finetune.blank_infilling_shards={output / 'shards'}",
-        f"finetune.plan={output / 'plan' / 'plan.json'}",
-    )
-    switches = {
-        "freeze": (f"finetune.freeze_upper_layers={layers // 2}",),
-        "blanks": blanks,
-        "prompts": (f"finetune.prompt_languages={json.dumps(codes)}",),
-    }
     experiment = plan_experiment(
         task=str(output / "world" / TASK_NAME),
         inputs=[output / "world"],
@@ -78,13 +68,29 @@ def run_world(output: Path, config: Path | None, overrides: Sequence[str]) -> Pa
         train=[f"{codes[0]}-{codes[-2]}", f"{codes[-1]}-{codes[-2]}"],
         evaluate=[f"{source}-{target}" for source in codes for target in codes],
         ask=[],
-        variants=[f"{name}: {'; '.join(settings)}" for name, settings in switches.items()],
+        variants=switches(output, codes, run.section("model", ModelConfig).num_layers),
         mixed=True,
         config=config,
         overrides=overrides,
         nproc=PROCESSES,
     )
     return run_experiment(experiment, world.written_in)
+
+
+def switches(output: Path, codes: Sequence[str], layers: int) -> list[Variant]:
+    """Each switch of [finetune] against the lack of prompt transferring, alone."""
+    return [
+        Variant("freeze", (f"finetune.freeze_upper_layers={layers // 2}",)),
+        Variant(
+            "blanks",
+            (
+                "finetune.blank_infilling_share=0.5",
+                f"finetune.blank_infilling_shards={json.dumps(str(output / 'shards'))}",
+                f"finetune.plan={json.dumps(str(output / 'plan' / 'plan.json'))}",
+            ),
+        ),
+        Variant("prompts", (f"finetune.prompt_languages={json.dumps(list(codes))}",)),
+    ]
 
 
 def world_stages(run: Path, config: Path, overrides: Sequence[str]) -> list[DemoStage]:

@@ -51,7 +51,7 @@ def test_every_system_is_tuned_once_and_asked_everything(tmp_path: Path) -> None
     variant = next(stage for stage in stages if stage.output.parent.name == "en-zh+half_rate")
     assert variant.arguments[-2:] == ("--set", "finetune.learning_rate=1e-4")
     asked = next(stage for stage in stages if stage.output.name == "asked-tldr")
-    assert asked.arguments[-4:] == ("--set", 'eval.pairs=["en-zh", "en-fr"]', "--set", "eval.prompt=tldr")
+    assert asked.arguments[-4:] == ("--set", 'eval.pairs=["en-zh", "en-fr"]', "--set", 'eval.prompt="tldr"')
     made = {stage.output for stage in stages}
     for stage in stages:  # whatever a command reads was made by one before it
         for word in stage.arguments:
@@ -85,7 +85,8 @@ def test_other_forms_of_a_variant_are_refused(text: str) -> None:
         ({"task": "nothing"}, "--task"),
         ({"ask": ["nothing"]}, "eval.prompt"),
         ({"inputs": [Path("nowhere")]}, "no such file"),
-        ({"variants": ["a: finetune.nothing=1"]}, "finetune.nothing"),
+        ({"variants": [Variant("a", ("finetune.nothing=1",))]}, "finetune.nothing"),
+        ({"variants": [Variant("a", ("finetune.seed=1",))] * 2}, "--variant"),
         ({"init": Path("nowhere")}, "nowhere"),
     ],
 )
