@@ -102,7 +102,11 @@ def world_stages(run: Path, config: Path, overrides: Sequence[str]) -> list[Demo
     def words(name: str, output: Path, *given: str | Path) -> tuple[str, ...]:
         return (*name.split(), *map(str, given), "--output", str(output), *shared)
 
-    documents, detector = run / "world" / DOCUMENTS_NAME, run / "detector" / DETECTOR_NAME
+    documents = run / "world" / DOCUMENTS_NAME
+    # fastText learns a little differently every time, and all that follows hangs on it: made once for its settings.
+    tables = RunConfig(config, overrides).tables
+    settings = hash_of({name: tables.get(name) for name in ("world", "lid")})
+    detector = run / f"detector-{settings[:8]}" / DETECTOR_NAME
     plan, processes = run / "plan" / "plan.json", ("--nproc", str(PROCESSES))
     made = [
         ("world make", "world", WORLD, world_made, ()),
@@ -124,5 +128,7 @@ def world_stages(run: Path, config: Path, overrides: Sequence[str]) -> list[Demo
         for name, folder, schema, describe, given in made
     ]
     trained = words("corpus train-lid", detector, "--input", documents)
+    if detector.with_suffix(".json").exists():
+        trained = tuple(word for word in trained if word != "--overwrite")
     stages.insert(1, DetectorStage("corpus train-lid", trained, detector, "", world_made))
     return stages
