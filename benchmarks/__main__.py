@@ -7,4 +7,8 @@ that take hours. Exit status: how many failed.
 from benchmarks.runner import run_all
 
 if __name__ == "__main__":
-    run_all(__file__, frozenset({"crawls", "evidence_report", "record", "runner", "texts"}), frozenset({"evidence"}))
+    run_all(
+        __file__,
+        frozenset({"crawls", "evidence_report", "record", "runner", "texts"}),
+        frozenset({"evidence", "small_world"}),
+    )
