@@ -41,6 +41,7 @@ MADE_BY = {
     "shards/1": "mglm tokenizer shard",
     "checkpoint/1": "mglm train pretrain or mglm train finetune",
     "hf/1": "mglm model convert --to hf",
+    "peer/1": "mglm train finetune",
     "examples/1": "mglm eval prepare",
     "predictions/1": "mglm eval predict",
     "scores/1": "mglm eval score",

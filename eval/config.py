@@ -38,6 +38,7 @@ class EvalConfig(Section):
     temperature: float | None = Field(default=None, gt=0)  # None: nothing is sampled
     seed: int = Field(default=0, ge=0)  # of sampling
     batch_size: int = Field(default=8, ge=1)
+    trust_remote_code: bool = False  # of a model directory that is not ours: run the code that lies in it
     max_examples_per_pair: int | None = Field(default=None, ge=1)  # of each source and target language; None: all
     max_documents_per_language: int = Field(default=100, ge=1)  # for bits per byte
     contamination_words: int = Field(default=13, ge=4)  # a stretch that two texts share only if one knew the other

@@ -23,7 +23,7 @@ from core.progress import progress
 from eval.answers import postprocessed
 from eval.config import EvalConfig
 from eval.predictions import FILE_NAME, PREDICTIONS, Prediction
-from model.convert import HF
+from model.peer_directory import model_identity, peer_config, positions_of
 
 WORK_FILE = "written.jsonl"
 
@@ -64,7 +64,7 @@ def predict(
         MGLMError: no model or no examples there, lengths the model has no positions for, or nothing held out.
     """
     made = read_manifest(examples, EXAMPLES)
-    inputs = {"model": read_manifest(model, HF).content_hash(), "examples": made.content_hash()}
+    inputs = {"model": model_identity(model), "examples": made.content_hash()}
     task: dict[str, Any] = made.facts.get("task", {})
     decoding = config.decoding(task.get("decoding"))
     check_lengths(model, decoding)
@@ -89,7 +89,7 @@ def predict(
         return stage.manifest
     from eval.writer import load_writer
 
-    write = load_writer(model, decoding, config.batch_size)
+    write = load_writer(model, decoding, config.batch_size, trust_remote_code=config.trust_remote_code)
     manifest = write_predictions(stage, chosen, write, config.batch_size, task=task, decoding=decoding)
     _log.info("wrote %d predictions in %.1f s: %s", len(chosen), manifest.made["wall_s"], output)
     return manifest
@@ -98,19 +98,18 @@ def predict(
 def check_lengths(model: Path, decoding: Mapping[str, Any]) -> None:
     """Raises MGLMError for a source or an answer longer than the model has positions for, or a minimum no answer can
     reach."""
-    positions = int(json.loads((model / "config.json").read_text("utf-8"))["max_position_embeddings"])
-    check_positions(positions, decoding, f"the model {model}")
+    positions, wanted = _positions(model, decoding)
+    _check(positions, wanted, decoding, f"the model {model}")
 
 
 def check_positions(positions: int, decoding: Mapping[str, Any], whose: str) -> None:
-    """As `check_lengths`, for a model of so many positions."""
-    # A span begins with a token of its own, [sop].
-    wanted = {
-        "max_source_tokens": decoding["max_source_tokens"] or 0,
-        "max_new_tokens": decoding["max_new_tokens"] + 1,
-    }
+    """As `check_lengths`, for a GLM of so many positions."""
+    _check(positions, _of_glm(decoding), decoding, whose)
+
+
+def _check(positions: int | None, wanted: Mapping[str, int], decoding: Mapping[str, Any], whose: str) -> None:
     for name, tokens in wanted.items():
-        if tokens > positions:
+        if positions is not None and tokens > positions:
             raise MGLMError(
                 f"eval.{name}",
                 found=f"{tokens} positions",
@@ -120,6 +119,23 @@ def check_positions(positions: int, decoding: Mapping[str, Any], whose: str) -> 
     if decoding["min_new_tokens"] > decoding["max_new_tokens"]:
         found = f"{decoding['min_new_tokens']}, more than eval.max_new_tokens {decoding['max_new_tokens']}"
         raise MGLMError("eval.min_new_tokens", found=found, expected="at most as many", action="lower it")
+
+
+def _positions(model: Path, decoding: Mapping[str, Any]) -> tuple[int | None, dict[str, int]]:
+    """The model's positions, None where any number goes, and how many of them each setting takes."""
+    config = peer_config(model)
+    if config is None:
+        ours = json.loads((model / "config.json").read_text("utf-8"))
+        return int(ours["max_position_embeddings"]), _of_glm(decoding)
+    source, new = decoding["max_source_tokens"] or 0, decoding["max_new_tokens"]
+    if config.get("is_encoder_decoder"):
+        return positions_of(config), {"max_source_tokens": source, "max_new_tokens": new + 2}  # start and language
+    return positions_of(config), {"max_new_tokens": new, "max_source_tokens": source + new}
+
+
+def _of_glm(decoding: Mapping[str, Any]) -> dict[str, int]:
+    # A span begins with a token of its own, [sop].
+    return {"max_source_tokens": decoding["max_source_tokens"] or 0, "max_new_tokens": decoding["max_new_tokens"] + 1}
 
 
 def select(examples: Iterable[Example], per_pair: int | None, limit: int | None) -> list[Example]:

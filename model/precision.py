@@ -26,7 +26,7 @@ def load_model(directory: Path, device: str | None, precision: str | None) -> GL
     Raises:
         MGLMError: no such device or precision, or files that do not belong together.
     """
-    where = _device(device)
+    where = device_of(device)
     precision = precision or ("fp32" if where.type == "cpu" else "bf16")
     if precision not in PRECISIONS:
         raise MGLMError(f"precision {precision!r}", found="an unknown name", expected=f"one of {', '.join(PRECISIONS)}")
@@ -54,7 +54,8 @@ def quantise(model: GLMForConditionalGeneration) -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _device(name: str | None) -> torch.device:
+def device_of(name: str | None) -> torch.device:
+    """The device of that name; without one the GPU, if there is any. Raises MGLMError for one that is not there."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

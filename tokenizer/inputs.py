@@ -43,7 +43,7 @@ def encode_source(tokenizer: Tokenizer, segments: Sequence[Segment], max_tokens:
             expected=f"at most {max_tokens}",
             action="raise the source length or shorten the prompt",
         )
-    limit = _common_limit(
+    limit = common_limit(
         [len(part) for part, kind in zip(parts, kinds, strict=True) if kind == "text"], max_tokens - fixed
     )
     ids, mask_position = [tokenizer.cls_id], 0
@@ -54,7 +54,7 @@ def encode_source(tokenizer: Tokenizer, segments: Sequence[Segment], max_tokens:
     return SourceIds(ids, mask_position)
 
 
-def _common_limit(lengths: list[int], room: int) -> int:
+def common_limit(lengths: list[int], room: int) -> int:
     """The largest limit with Σ min(length, limit) ≤ room."""
     low, high = 0, max(lengths, default=0)
     while low < high:

@@ -81,7 +81,11 @@ def pretrain(
 def finetune(
     context: typer.Context,
     init: Annotated[
-        Path, typer.Option("--init", help="Output of pretraining or fine-tuning, or one of its step directories.")
+        Path,
+        typer.Option(
+            "--init",
+            help="Output of pretraining or fine-tuning, one of its step directories, or another's Hugging Face model.",
+        ),
     ],
     examples: Annotated[Path, typer.Option("--examples", help="Directory made by `mglm eval prepare`.")],
     output: OutputOption,
@@ -95,7 +99,8 @@ def finetune(
     measured: MeasuredOption = None,
     as_json: JSONOption = False,
 ) -> None:
-    """Train a checkpoint further on prompted examples.
+    """Train a checkpoint further on prompted examples; or a Hugging Face model that is not ours (mT5, BLOOM, NLLB …),
+    to compare with.
 
     The same command continues a run that was stopped; under torchrun each process is a worker.
     """

@@ -38,6 +38,7 @@ _WHEREABOUTS = {
     "heldout_documents",
     "sample_prompts",
     "sample_tokens",
+    "trust_remote_code",
 }
 _INPUTS = {"blank_infilling_shards", "plan"}  # where they lie: what they hold is hashed as an input
 
@@ -177,6 +178,7 @@ class FinetuneConfig(TrainingConfig):
     plan: str | None = None  # plan.json: in which shares its languages come
     blanks: BlankConfig = BlankConfig()
     prompt_languages: list[str] = Field(default=[])  # each example draws one for its prompt; none: as prepared
+    trust_remote_code: bool = False  # of a model that is not ours: run the code that lies in its directory
     # Measured on dev.jsonl of the examples, where there is one, by generation and the task's scorer; the best is kept.
     eval_interval: int | None = Field(default=None, gt=0)  # steps between measurements; None: at every checkpoint
     development_examples: int = Field(default=200, ge=0)  # spread over the pairs of languages; 0: nothing is measured

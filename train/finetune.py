@@ -14,6 +14,7 @@ from core.log import get_logger
 from core.manifest import read_manifest
 from model.checkpoint_meta import checkpoint_hash, read_meta
 from model.config import ModelConfig
+from model.peer_directory import peer_config
 from tokenizer.encoding import Tokenizer
 from tokenizer.parallel_prompts import ParallelPrompts
 from train.blank_source import BlankSource, blank_source
@@ -24,6 +25,7 @@ from train.dry_run import DryRun
 from train.finetune_batches import FinetuneBatches, finetune_sample
 from train.job import Job, check_layout, check_schedule
 from train.launch import is_worker, launch, processes, started_workers, work
+from train.peer_job import finetune_peer, refuse_export
 from train.prefetch import Prefetched
 
 TRAIN_FILE = "train.jsonl"
@@ -52,6 +54,19 @@ def finetune(
     """
     log, started = get_logger("train"), time.monotonic()
     run_config = RunConfig(config, overrides)
+    arguments = ["train", "finetune", "--init", str(init), "--examples", str(examples), "--output", str(output)]
+    if task is not None:
+        arguments += ["--task", task]
+    if config is not None:
+        arguments += ["--config", str(config)]
+    for override in overrides:
+        arguments += ["--set", override]
+    if peer_config(init) is not None:
+        if dry_run is not None:
+            raise MGLMError("--dry-run", found=f"a model that is not ours, {init}", expected="a checkpoint of ours")
+        finetune_peer(run_config, init, examples, output, task, nproc, overwrite=overwrite, arguments=arguments)
+        return
+    refuse_export(init)
 
     def prepare(world_size: int | None) -> Job:
         return prepare_finetune(run_config, init, examples, output, task, world_size, nproc, find_development)
@@ -66,13 +81,6 @@ def finetune(
     if job.claim(overwrite=overwrite).done:
         log.info("finetune: already made in %s", output)
         return
-    arguments = ["train", "finetune", "--init", str(init), "--examples", str(examples), "--output", str(output)]
-    if task is not None:
-        arguments += ["--task", task]
-    if config is not None:
-        arguments += ["--config", str(config)]
-    for override in overrides:
-        arguments += ["--set", override]
     launch(arguments, job.world_size)
     log.info(
         "finetune: %d steps of %d examples in %.0f s → %s",

@@ -106,12 +106,17 @@ def work(prepare: Callable[[int], Job], *, overwrite: bool) -> None:
     `prepare(world_size)` checks everything. The first process does it, and claims the output, before it meets the
     others, so that a mistake is told once; they wait for it and then do the same.
     """
+    as_worker(lambda: _work(prepare, overwrite))
+
+
+def as_worker(train: Callable[[], int]) -> None:
+    """Runs `train`, which returns the signal that stopped it or 0, and leaves with what the launcher understands."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
     errors = get_error_handler()
     errors.initialize()
     try:
-        stopped_by = _work(prepare, overwrite)
+        stopped_by = train()
     except MGLMError as error:
         errors.record_exception(error)
         if _OURS in os.environ:
