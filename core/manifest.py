@@ -47,6 +47,7 @@ MADE_BY = {
     "scores/1": "mglm eval score",
     "rating/1": "mglm eval rating",
     "bits_per_byte/1": "mglm eval bits-per-byte",
+    "harness/1": "mglm eval harness",
     "contamination/1": "mglm eval contamination",
     "world/1": "mglm world make",
 }

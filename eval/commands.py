@@ -1,4 +1,4 @@
-"""`mglm eval …`: tasks, prepare, predict, score, sweep, bits-per-byte, report, rating."""
+"""`mglm eval …`: tasks, prepare, predict, score, sweep, bits-per-byte, report, rating, harness, contamination."""
 
 import json
 from pathlib import Path
@@ -241,6 +241,26 @@ def report_command(
         print(text, end="")
     else:
         write_atomically(output, text)
+
+
+@app.command("harness")
+def harness_command(
+    examples: Annotated[list[Path], typer.Option("--examples", help="Directory of `mglm eval prepare`; repeatable.")],
+    output: OutputOption,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write examples as local tasks of lm-evaluation-harness, for `python -m eval.harness run --model mglm`."""
+    from core.config import RunConfig
+    from eval.config import EvalConfig
+    from eval.harness_tasks import write_harness_tasks
+
+    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
+    manifest = write_harness_tasks(examples, output, section, overwrite=overwrite)
+    for entry in manifest.files:
+        if entry.path.endswith(".yaml"):
+            print(entry.path.removesuffix(".yaml"))
 
 
 @app.command("contamination")

@@ -10,11 +10,18 @@ from model.summarizer import Summarizer
 from tokenizer.inputs import SourceIds
 
 
-@torch.inference_mode()
 def span_log_probs(
     summarizer: Summarizer, sources: Sequence[SourceIds], spans: Sequence[list[int]], *, ended: bool
 ) -> list[float]:
-    """Σ log p of each span's tokens at its source's mask, in nats; with its end token where `ended`.
+    """Σ log p of each span's tokens at its source's mask, in nats; with its end token where `ended`."""
+    return [total for total, _ in span_scores(summarizer, sources, spans, ended=ended)]
+
+
+@torch.inference_mode()
+def span_scores(
+    summarizer: Summarizer, sources: Sequence[SourceIds], spans: Sequence[list[int]], *, ended: bool
+) -> list[tuple[float, bool]]:
+    """As `span_log_probs`, and whether every token is the most probable at its place.
 
     All rows go through the model together. Only the spans' positions get logits: a whole row of a large vocabulary
     would take gigabytes.
@@ -41,9 +48,10 @@ def span_log_probs(
     context_length_B = torch.tensor([len(source.ids) for source in sources], device=device)
     mask_B1SS = glm_mask(context_length_B, real_BS.to(device), 0, length)
     hidden_BSH = model.transformer(ids_BS.to(device), positions_B2S.to(device), mask_B1SS, None)
-    totals = []
+    scores = []
     for hidden_SH, labels_S in zip(hidden_BSH, labels_BS.to(device), strict=True):
         scored_S = labels_S != -100
         logits_NV = model.lm_head(hidden_SH[scored_S]).float()
-        totals.append(-float(F.cross_entropy(logits_NV, labels_S[scored_S], reduction="sum").double()))
-    return totals
+        total = -float(F.cross_entropy(logits_NV, labels_S[scored_S], reduction="sum").double())
+        scores.append((total, bool((logits_NV.argmax(-1) == labels_S[scored_S]).all())))
+    return scores

@@ -1,5 +1,8 @@
 """Predictions: one for each chosen example, the same after a kill, and only what was asked for."""
 
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +11,14 @@ import pytest
 
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, read_examples, write_examples
-from core.manifest import Stage, open_stage, read_manifest
+from core.manifest import WORK_NAME, Stage, open_stage, read_manifest
 from eval.config import EvalConfig
 from eval.predict import WORK_FILE, Written, predict, select, write_predictions
-from eval.predictions import read_predictions
+from eval.predictions import PREDICTIONS, read_predictions
 from model.summarizer import Summarizer
+from tests.eval.conftest import example
 
+ROOT = Path(__file__).parents[2]
 CONFIG = EvalConfig(max_new_tokens=8, num_beams=2, batch_size=3)
 
 
@@ -68,6 +73,36 @@ def test_a_killed_run_goes_on_with_the_next_batch_and_ends_the_same(examples: Pa
     ends = [(tmp_path / name / "predictions.jsonl").read_bytes() for name in ("killed", "whole")]
     assert ends[0] == ends[1]
     assert not work_file.exists()
+
+
+def test_a_process_killed_in_the_middle_and_started_again_writes_the_file_of_an_undisturbed_one(
+    export: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "examples"
+    stage = open_stage(directory, schema=EXAMPLES, config={}, inputs={})
+    rows = [example(number, "en", "zh") for number in range(90)]
+    write_examples(directory / "heldout.jsonl", rows)
+    stage.finish()
+    settings = {"max_new_tokens": 20, "min_new_tokens": 20, "num_beams": 2, "batch_size": 3}
+
+    def start(output: Path) -> "subprocess.Popen[bytes]":
+        overrides = [item for name, value in settings.items() for item in ("--set", f"eval.{name}={value}")]
+        command = ["eval", "predict", "--model", export, "--examples", directory, "--output", output, *overrides]
+        return subprocess.Popen([sys.executable, "-m", "mglm", *map(str, command)], cwd=ROOT, stderr=subprocess.DEVNULL)
+
+    work_file = tmp_path / "killed" / WORK_NAME / WORK_FILE
+    process = start(tmp_path / "killed")
+    while not work_file.exists() or work_file.read_bytes().count(b"\n") < 12:
+        assert process.poll() is None
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 12 <= work_file.read_bytes().count(b"\n") < 90
+    assert start(tmp_path / "killed").wait() == 0
+    predict(export, directory, tmp_path / "whole", EvalConfig.model_validate(settings))
+    ends = [(tmp_path / name / "predictions.jsonl").read_bytes() for name in ("killed", "whole")]
+    assert ends[0] == ends[1]
+    manifests = [read_manifest(tmp_path / name, PREDICTIONS) for name in ("killed", "whole")]
+    assert manifests[0].content_hash() == manifests[1].content_hash()
 
 
 def test_a_limit_is_spread_over_the_pairs_and_keeps_the_order(examples: Path) -> None:
