@@ -1,4 +1,4 @@
-"""Tasks of ours as files of lm-evaluation-harness: what they hold, and what our scorers make of the harness's results."""
+"""Tasks of ours as files of lm-evaluation-harness: what they hold, and how the results are scored."""
 
 import json
 import math
