@@ -101,8 +101,12 @@ class Peer:
         if loading["missing_keys"]:
             found = f"no weights for {', '.join(sorted(loading['missing_keys'])[:3])}"
             raise MGLMError(f"model {directory}", found=found, expected="all weights of a model that writes text")
+        made = cls(model.to(where), tokenizer, source_length)
+        if set(made.encode("a")) <= {tokenizer.unk_token_id}:  # transformers makes an empty one where files are missing
+            expected = "tokenizer.json, or the file of pieces that its class reads"
+            raise MGLMError(f"tokenizer {directory}", found="one that does not know the letter a", expected=expected)
         get_logger("model").info("%s: %s, %s on %s", directory.name, type(model).__name__, precision, where)
-        return cls(model.to(where), tokenizer, source_length)
+        return made
 
     def save(self, directory: Path) -> None:
         """Writes what `load` reads."""

@@ -33,17 +33,23 @@ class PeerText:
     def __init__(self, tokenizer: Any, *, causal: bool) -> None:
         self.tokenizer, self.causal = tokenizer, causal
         self.languages = LanguageTokens(tokenizer)
+        # Whose vocabulary spells its special tokens may find them in a text, asked to or not.
+        spelled = {token for token in tokenizer.all_special_tokens if token != tokenizer.unk_token and len(token) > 1}
+        self._spelled = re.compile("|".join(map(re.escape, sorted(spelled, key=len, reverse=True))) or "(?!)")
         mask = SENTINEL if SENTINEL in tokenizer.get_vocab() else tokenizer.mask_token
         self._mask_id: int | None = None if mask is None else tokenizer.convert_tokens_to_ids(mask)
         self._around: dict[str, tuple[list[int], list[int]]] = {}
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, special tokens neither added nor read."""
-        clean = _SURROGATE.sub("\ufffd", text)
         ids: list[int] = self.tokenizer(
-            clean, add_special_tokens=False, split_special_tokens=True, verbose=False
+            self._clean(text), add_special_tokens=False, split_special_tokens=True, verbose=False
         ).input_ids
         return ids
+
+    def _clean(self, text: str) -> str:
+        """Without half characters, and with a space within whatever spells a special token."""
+        return self._spelled.sub(lambda found: f"{found[0][0]} {found[0][1:]}", _SURROGATE.sub("\ufffd", text))
 
     def decode(self, ids: Sequence[int]) -> str:
         # Not every tokenizer counts its languages among the special tokens.
@@ -143,7 +149,7 @@ class PeerText:
         """The piece of a text that its tokens from `start` to `stop` stand for."""
         if stop <= start:
             return ""
-        clean = _SURROGATE.sub("\ufffd", text)
+        clean = self._clean(text)
         if not self.tokenizer.is_fast:
             return self.decode(self.encode(clean)[start:stop])
         encoded = self.tokenizer(

@@ -18,6 +18,7 @@ TEXTS = [
     "The ferry left the harbour late because of the fog, and nobody on the quay was surprised.",
     "渡轮因为大雾很晚才离开港口，码头上没有人感到意外。",
     "Une brume épaisse a retardé le bac.",
+    "English Summary: Question: How many? Who was surprised? Answer: 0123456789 中文摘要 中文标题 原文",
 ]
 SEARCH = {"max_new_tokens": 9, "num_beams": 3, "length_penalty": 0.7, "no_repeat_ngram_size": 2, "do_sample": False}
 
@@ -142,6 +143,10 @@ def test_no_code_of_a_directory_is_run_unasked(tmp_path: Path) -> None:
 def test_directories_that_hold_no_model_that_writes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MGLMError, match="Run mglm model convert --to hf first"):
         model_identity(tmp_path / "absent")
+    directory = mt5(tmp_path / "no tokenizer", TEXTS)
+    (directory / "tokenizer.json").unlink()
+    with pytest.raises(MGLMError, match="does not know the letter a"):
+        Peer.load(directory)
     directory = mt5(tmp_path / "mt5", TEXTS)
     before = model_identity(directory)
     config = json.loads((directory / "config.json").read_text())
