@@ -102,7 +102,8 @@ class Peer:
             found = f"no weights for {', '.join(sorted(loading['missing_keys'])[:3])}"
             raise MGLMError(f"model {directory}", found=found, expected="all weights of a model that writes text")
         made = cls(model.to(where), tokenizer, source_length)
-        if set(made.encode("a")) <= {tokenizer.unk_token_id}:  # transformers makes an empty one where files are missing
+        letter = made.encode("a")
+        if not letter or tokenizer.unk_token_id in letter:  # transformers makes an empty one where files are missing
             expected = "tokenizer.json, or the file of pieces that its class reads"
             raise MGLMError(f"tokenizer {directory}", found="one that does not know the letter a", expected=expected)
         get_logger("model").info("%s: %s, %s on %s", directory.name, type(model).__name__, precision, where)
