@@ -75,6 +75,8 @@ class Refused:
         for path in sorted(near.glob("*.parquet")) if near else []:
             metadata = pq.read_metadata(path)
             for number in range(metadata.num_row_groups):
+                if not metadata.row_group(number).num_rows:  # nothing is too much alike: no least and no greatest
+                    continue
                 langs, ids = (_ends_of_column(metadata, number, name) for name in ("lang", "doc_id"))
                 self._groups.append((path, number, langs, ids))
         tables = [pq.read_table(path, columns=["lang", "doc_id"]) for path in deleted]

@@ -11,6 +11,7 @@ from core.documents import document_id
 from core.schemas import DOCUMENTS_TABLE
 from corpus import older
 from corpus.merge import write_documents
+from corpus.near_duplicates_here import FOUND_TABLE
 from corpus.older import OlderDocuments, Refused, in_order
 
 IDS = sorted(document_id(str(number)) for number in range(300))
@@ -62,3 +63,8 @@ def test_what_stays_out_is_found_in_every_list(tmp_path: Path) -> None:
         assert sorted(ids.to_pylist() if ids is not None else []) == expected
     assert refused.within("xx", EVERY_HASH) is None
     assert Refused(None, []).within("en", EVERY_HASH) is None
+
+
+def test_where_nothing_is_too_much_alike_nothing_stays_out(tmp_path: Path) -> None:
+    pq.write_table(FOUND_TABLE.empty_table(), tmp_path / "part-00000.parquet")
+    assert Refused(tmp_path, []).within("en", EVERY_HASH) is None
