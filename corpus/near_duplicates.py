@@ -13,44 +13,22 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import regex
 from datasketch import MinHash
 from numpy.typing import NDArray
 
+from core.word_runs import Hashes, hashed_words, mix, runs_of
 from corpus.near_duplicates_config import NearDuplicatesConfig
 
 HASHES_AT_ONCE = 4_096  # a chunk's table of hashes × permutations stays in the processor's cache
 _SEED = 1
-_WORD = r"[\p{L}\p{M}\p{N}]+"
-_ALONE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]+"
-_CHARACTERS = 0x110000
-
-Hashes = NDArray[np.uint64]
 
 
 def shingles(text: str, words: int) -> Hashes:
-    """64-bit hashes of the runs of `words` words, with repetitions; of a shorter text one; none without a word.
-
-    All in numpy: a hash in Python for every run would cost more than the signature.
-    """
-    codes = np.frombuffer(text.lower().encode("utf-32-le", "replace"), np.uint32)
-    kinds = _kinds()[codes]
-    before = np.concatenate([np.zeros(1, np.uint8), kinds[:-1]])
-    begins = (kinds == 2) | (kinds == 1) & (before != 1)
-    kept = kinds > 0
-    codes, begins = codes[kept], begins[kept]
-    if not codes.size:
-        return np.zeros(0, np.uint64)
-    starts = np.flatnonzero(begins)
-    place = (np.arange(codes.size) - np.repeat(starts, np.diff(starts, append=codes.size))).astype(np.uint64)
-    characters: Hashes = codes.astype(np.uint64) + place * np.uint64(_CHARACTERS)
-    tokens: Hashes = np.add.reduceat(_mix(characters), starts)
-    if tokens.size < words:
-        tokens = np.concatenate([tokens, np.zeros(words - tokens.size, np.uint64)])
-    runs = np.zeros(tokens.size - words + 1, np.uint64)
-    for index in range(words):
-        runs = _mix(runs + tokens[index : index + runs.size])
-    return runs
+    """64-bit hashes of the runs of `words` words, with repetitions; of a shorter text one; none without a word."""
+    hashed = hashed_words(text)
+    if 0 < hashed.size < words:
+        hashed = np.concatenate([hashed, np.zeros(words - hashed.size, np.uint64)])
+    return runs_of(hashed, words)
 
 
 def band_keys(text: str, config: NearDuplicatesConfig) -> Hashes | None:
@@ -61,7 +39,7 @@ def band_keys(text: str, config: NearDuplicatesConfig) -> Hashes | None:
     bands_BR = values.reshape(config.bands, config.rows).astype(np.uint64)
     keys_B = np.arange(config.bands, dtype=np.uint64)
     for row in range(config.rows):
-        keys_B = _mix(keys_B + bands_BR[:, row])
+        keys_B = mix(keys_B + bands_BR[:, row])
     return keys_B
 
 
@@ -75,7 +53,7 @@ def keys_of_languages(packed: Sequence[bytes], langs: Sequence[str]) -> NDArray[
     """Keys [N, bands] of N documents, made different for each language."""
     keys_NB = np.frombuffer(b"".join(packed), np.dtype("<u8")).astype(np.uint64).reshape(len(packed), -1)
     salts_N = np.array([int.from_bytes(lang.encode()[:8], "little") for lang in langs], np.uint64)
-    return _mix(keys_NB + _mix(salts_N)[:, None]).view(np.int64)
+    return mix(keys_NB + mix(salts_N)[:, None]).view(np.int64)
 
 
 def signature(text: str, config: NearDuplicatesConfig) -> NDArray[np.uint32] | None:
@@ -95,26 +73,6 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _mix(values: Hashes) -> Hashes:
-    """splitmix64's finaliser (Steele, Lea and Flood 2014): a bijection that spreads every bit over all."""
-    values = values + np.uint64(0x9E3779B97F4A6E57)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
 @cache
 def _permutations(count: int) -> Any:
     return MinHash(count, seed=_SEED, scheme="affine32").permutations
-
-
-@cache
-def _kinds() -> NDArray[np.uint8]:
-    """Of every character: 0 between words, 1 part of a word, 2 a word by itself."""
-    surrogates = range(0xD800, 0xE000)
-    characters = "".join(" " if code in surrogates else chr(code) for code in range(_CHARACTERS))
-    kinds = np.zeros(_CHARACTERS, np.uint8)
-    for kind, pattern in ((1, _WORD), (2, _ALONE)):
-        for match in regex.finditer(pattern, characters):
-            kinds[match.start() : match.end()] = kind
-    return kinds

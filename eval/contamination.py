@@ -22,8 +22,9 @@ from core.log import get_logger
 from core.manifest import Manifest, open_stage, read_manifest, write_atomically
 from core.schemas import DOCUMENTS
 from core.spark import SparkConfig, spark_session
+from core.word_runs import Hashes
 from eval.config import EvalConfig
-from eval.ngrams import Hashes, hashes_of, length_of, union
+from eval.ngrams import hashes_of, length_of, union
 
 CONTAMINATION = "contamination/1"
 Field = Literal["source", "target"]

@@ -1,22 +1,17 @@
 """Stretches of n words as 64-bit hashes, and which of many texts' stretches stand among given ones.
 
-Text is compared as a reader would: compatibility forms, case, punctuation and spaces do not count. A hash is of the
-words themselves, so it is the same on every machine. Two of a million evaluated stretches and 10¹² of a corpus would
-meet by accident in one run out of twenty.
+Text is compared as a reader would: compatibility forms, case, punctuation and spaces do not count. Two of a million
+evaluated stretches and 10¹² of a corpus would meet by accident in one run out of twenty.
 """
 
-import hashlib
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
-from tokenizer.fertility import word_unit, words_in
+from core.word_runs import Hashes, hashed_words, runs_of
+from tokenizer.fertility import word_unit
 
-Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]
-
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word's bits are lost
 _FILTER_BITS = 24
 _FILTER_SHIFT = np.uint64(64 - _FILTER_BITS)
 
@@ -28,16 +23,7 @@ def length_of(lang: str, words: int, characters: int) -> int:
 
 def hashes_of(text: str, length: int) -> Hashes:
     """[units − length + 1] of uint64: the hash of every stretch of `length` units in order; none of a shorter text."""
-    units = words_in(unicodedata.normalize("NFKC", text).casefold())
-    count = len(units) - length + 1
-    if count < 1:
-        return np.empty(0, np.uint64)
-    of_units = np.fromiter(map(_hash_of, units), np.uint64, len(units))
-    mixed = np.zeros(count, np.uint64)
-    for position in range(length):  # the polynomial of every stretch at once; wraps around at 64 bits
-        mixed = mixed * _MULTIPLIER + of_units[position : position + count]
-    hashes: Hashes = mixed * _MULTIPLIER
-    return hashes
+    return runs_of(hashed_words(unicodedata.normalize("NFKC", text).casefold()), length)
 
 
 class Wanted:
@@ -62,8 +48,3 @@ class Wanted:
 def union(parts: Sequence[Hashes]) -> Hashes:
     """All hashes, sorted, each once."""
     return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
-
-
-@lru_cache(maxsize=1 << 18)  # the same words come again and again
-def _hash_of(unit: str) -> int:
-    return int.from_bytes(hashlib.blake2b(unit.encode("utf-8", "replace"), digest_size=8).digest(), "little")

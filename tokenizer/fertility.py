@@ -96,14 +96,8 @@ def byte_table(tokenizer: Tokenizer) -> np.ndarray:
     return np.fromiter((tokenizer.piece_byte(index) >= 0 for index in range(tokenizer.pieces)), bool, tokenizer.pieces)
 
 
-def words_in(text: str) -> list[str]:
-    """Words, or where a script spaces none, characters; punctuation is left out."""
-    found: list[str] = _WORD.findall(text)
-    return found
-
-
 def count_words(text: str) -> int:
-    """How many `words_in` finds."""
+    """Words, or where a script spaces none, characters."""
     return sum(1 for _ in _WORD.finditer(text))
 
 
