@@ -66,7 +66,7 @@ def measure_in(work: Path, text_bytes: int, rounds: int) -> None:
         def ours() -> None:
             target = work / f"parts-{time.monotonic_ns()}"
             target.mkdir()
-            read_parts(session, parts, Reading(target, config, embedded_model_path()), tasks=2 * CORES)
+            read_parts(session, parts, Reading(target, config), tasks=2 * CORES)
 
         calls = {
             "bare fastText, two processes": bare,

@@ -92,7 +92,7 @@ def build(
     if stage.base is not None:
         log.info("adding to %d documents of %d files", stage.base.facts["documents"], len(stage.base.inputs))
     if not (stage.work / RESULT_NAME).exists():
-        _run(stage, files, detector, config, spark, detector_facts)
+        _run(stage, files, model, config, spark, detector_facts)
     result = json.loads((stage.work / RESULT_NAME).read_text("utf-8"))
     stage.put_in_place([merge.DOCUMENTS, merge.REJECTED, merge.KEYS])
     result["files"] = [FileEntry(**entry) for entry in result["files"]]
@@ -105,7 +105,7 @@ def build(
 def _run(
     stage: Stage,
     files: list[InputFile],
-    detector: LanguageDetector,
+    lid_model: Path | None,
     config: CorpusConfig,
     spark: SparkConfig,
     detector_facts: dict[str, Any],
@@ -118,7 +118,9 @@ def _run(
     with spark_session("corpus build", spark) as session:
         tasks = session.sparkContext.defaultParallelism * max(1, spark.partitions_per_core)
         parts = _plan(stage, files, config, tasks)
-        reading = build_job.Reading(work / "parts", config, detector.path)
+        reading = build_job.Reading(
+            work / "parts", config, lid_model.resolve() if lid_model else None, detector_facts["sha256"]
+        )
         summary = build_job.read_parts(session, parts, reading, tasks=tasks)
         log.info("all records read and detected, %.0f s", time.monotonic() - started)
         _check_any_document(summary, stage.base, config)

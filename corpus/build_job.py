@@ -16,7 +16,8 @@ from pyspark.sql import SparkSession
 
 from core.detector import Detection, LanguageDetector
 from core.documents import document_id, split_of
-from core.manifest import FileEntry
+from core.errors import MGLMError
+from core.manifest import FileEntry, sha256_file
 from core.scripts import script_of
 from core.spark import into_bins, run_tasks
 from corpus.config import CorpusConfig
@@ -38,11 +39,12 @@ JOURNALS_OF_TASK = 2_000
 
 @dataclass(frozen=True)
 class Reading:
-    """What a task needs to know to read a part."""
+    """What a task needs to know to read a part. `lid_model` None: the detector as the worker has it installed."""
 
     parts: Path
     config: CorpusConfig
-    detector: Path
+    lid_model: Path | None = None
+    lid_sha256: str | None = None  # of the driver's detector
 
     def read(self, item: tuple[int, Sequence[Split]]) -> None:
         """Reads, judges and detects the records of a part; one that is finished is not read again."""
@@ -51,9 +53,7 @@ class Reading:
         if read_journal(self.parts, name) is not None:
             return
         config = self.config
-        detector = LanguageDetector(
-            self.detector, max_characters=config.lid_max_characters, minimum_letters=config.lid_minimum_letters
-        )
+        detector = self._detector()
         rules, keys = Rules(config.rules), keys_of(config)
         writer = PartWriter(self.parts, name, config.run_bytes)
         for split in splits:
@@ -72,6 +72,18 @@ class Reading:
                 writer.changes += document.changes
                 writer.add(place | _describe(document, detection, config, keys))
         writer.finish()
+
+    def _detector(self) -> LanguageDetector:
+        config = self.config
+        detector = LanguageDetector(
+            self.lid_model, max_characters=config.lid_max_characters, minimum_letters=config.lid_minimum_letters
+        )
+        if self.lid_sha256 is not None and sha256_file(detector.path) != self.lid_sha256:
+            raise MGLMError(
+                f"{detector.path} of a worker", found="another detector than the driver's", expected="the same file",
+                action="install the same packages on both, or give --lid-model on storage that all machines share",
+            )  # fmt: skip
+        return detector
 
 
 def read_parts(session: SparkSession, parts: Sequence[Sequence[Split]], reading: Reading, *, tasks: int) -> Summary:

@@ -8,10 +8,11 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from core import detector
 from core.documents import document_id, uniform
 from core.errors import MGLMError
 from core.fasttext_model import embedded_model_path
-from core.manifest import MANIFEST_NAME, Manifest, read_manifest
+from core.manifest import MANIFEST_NAME, Manifest, read_manifest, sha256_file
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, REJECTED_TABLE, check_table
 from core.spark import SparkConfig, spark_session
 from corpus import build_job, inputs
@@ -165,7 +166,25 @@ def test_input_without_any_document_says_why(spark: SparkConfig, tmp_path: Path)
 
 
 def test_an_input_that_only_the_driver_can_see_is_one_line(spark: SparkConfig, tmp_path: Path) -> None:
-    split, lid = Split(str(tmp_path / "elsewhere.jsonl"), 0, 10, None), embedded_model_path()
+    split = Split(str(tmp_path / "elsewhere.jsonl"), 0, 10, None)
     with spark_session("test", spark) as session, pytest.raises(MGLMError, match="every machine can read") as error:
-        build_job.read_parts(session, [[split]], build_job.Reading(tmp_path, CorpusConfig(), lid), tasks=1)
+        build_job.read_parts(session, [[split]], build_job.Reading(tmp_path, CorpusConfig()), tasks=1)
     assert "elsewhere.jsonl" in str(error.value)
+
+
+def test_a_worker_finds_the_detector_where_it_is_installed_and_takes_no_other_than_the_driver_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, here = tmp_path / "a.jsonl", embedded_model_path()
+    source.write_text(json.dumps({"text": "The river rose in spring and the old bridge held."}) + "\n")
+    split = Split(str(source), 0, None, None)
+    elsewhere = tmp_path / "another" / "environment" / here.name
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_bytes(here.read_bytes())
+    monkeypatch.setattr(detector, "embedded_model_path", lambda: elsewhere)
+    (tmp_path / "parts").mkdir()
+    reading = build_job.Reading(tmp_path / "parts", CorpusConfig(), None, sha256_file(here))
+    assert reading.read((0, [split])).records == 1
+    other = build_job.Reading(tmp_path / "parts", CorpusConfig(), None, "0" * 64)
+    with pytest.raises(MGLMError, match="another detector than the driver's"):
+        other.read((1, [split]))
