@@ -81,7 +81,7 @@ def finetune(
     if job.claim(overwrite=overwrite).done:
         log.info("finetune: already made in %s", output)
         return
-    launch(arguments, job.world_size)
+    launch(arguments, job.world_size, output)
     log.info(
         "finetune: %d steps of %d examples in %.0f s → %s",
         job.steps,

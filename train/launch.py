@@ -21,6 +21,7 @@ from typing import Any
 
 from core.errors import MGLMError
 from core.log import get_logger
+from core.manifest import MANIFEST_NAME
 from core.processes import end_with_parent
 from train.job import Job, summary
 from train.signals import STOP_SIGNALS
@@ -64,8 +65,8 @@ def processes(nproc: int | None, split: int) -> int:
     return nproc
 
 
-def launch(arguments: Sequence[str], nproc: int) -> None:
-    """Runs `python -m mglm ARGUMENTS` in `nproc` workers on this machine and waits for them.
+def launch(arguments: Sequence[str], nproc: int, output: Path) -> None:
+    """Runs `python -m mglm ARGUMENTS` in `nproc` workers on this machine and waits for them to finish `output`.
 
     Raises:
         MGLMError: a worker failed; its own message is in the line.
@@ -92,6 +93,8 @@ def launch(arguments: Sequence[str], nproc: int) -> None:
         try:
             elastic_launch(config, sys.executable)("-m", "mglm", *arguments)
         except SignalException as stopped:
+            if (output / MANIFEST_NAME).exists():  # it came when all was done
+                return
             _stop(int(stopped.sigval))
         except ChildFailedError as failed:
             rank, failure = _cause(failed.failures)
@@ -154,7 +157,7 @@ def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
         if not done:
             job = job or prepare(world_size)
             initialize(job.topology, job.config.seed)
-            stopped_by = run(job)
+            stopped_by = run(job, then_ends=True)
         shut_down()
     if stage is not None and job is not None and not stage.done and not stopped_by:
         stage.finish(facts=summary(job))

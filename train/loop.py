@@ -234,10 +234,11 @@ class Trainer:
         return found[:_COMMON_SUMS], found[_COMMON_SUMS:middle], found[middle:]
 
 
-def run(job: Job) -> int:
+def run(job: Job, *, then_ends: bool = False) -> int:
     """Trains to the last step, or until a signal; returns the number of that signal, 0 at the end.
 
-    After a signal the state is saved at the end of the running step; the same command continues from there.
+    After a signal the state is saved at the end of the running step; the same command continues from there. With
+    `then_ends` this process is one that ends afterwards, and signals no longer hurry it.
     """
     is_first = dist.get_rank() == 0
     events = EventLog(job.output / EVENTS) if is_first else None
@@ -251,7 +252,7 @@ def run(job: Job) -> int:
         job.tokenizer.save(job.output / TOKENIZER)
     stopped_by = 0
     record = Record(job, trainer.step, trainer.restored, events) if events is not None else None
-    with StopRequest() as stop, progress(job.name, job.steps, enabled=is_first) as reporter:
+    with StopRequest(then_ends=then_ends) as stop, progress(job.name, job.steps, enabled=is_first) as reporter:
         reporter.advance(trainer.step)
         while trainer.step < job.steps:
             started = time.perf_counter()

@@ -71,7 +71,7 @@ def pretrain(
         arguments += ["--continue-from", str(continue_from)]
     for override in overrides:
         arguments += ["--set", override]
-    launch(arguments, job.world_size)
+    launch(arguments, job.world_size, output)
     manifest = read_manifest(output, CHECKPOINT)
     log.info(
         "pretrain: %s parameters, %d steps of %d samples in %.0f s → %s",

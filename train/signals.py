@@ -9,10 +9,12 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopRequest:
-    """Notes the first stop signal while active; afterwards the former handlers are back."""
+    """Notes the first stop signal while active. Afterwards the former handlers are back; or, of a process that has
+    nothing left to do but to end well (`then_ends`), signals are ignored: finished work is not to look interrupted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, then_ends: bool = False) -> None:
         self.signal: int | None = None
+        self._then_ends = then_ends
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -24,7 +26,7 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._former.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._then_ends and error is None else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = self.signal or number

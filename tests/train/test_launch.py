@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ def no_workers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], int]]:
     """Records what would have been started."""
     started: list[tuple[list[str], int]] = []
     for module in (train.pretrain, train.finetune):
-        monkeypatch.setattr(module, "launch", lambda arguments, nproc: started.append((list(arguments), nproc)))
+        monkeypatch.setattr(module, "launch", lambda arguments, nproc, _: started.append((list(arguments), nproc)))
     monkeypatch.delenv("RANK", raising=False)
     return started
 
@@ -89,6 +90,27 @@ def test_without_nproc_there_are_as_many_processes_as_the_model_is_split_over(mo
     assert launch.processes(None, 2) == 8
     with pytest.raises(MGLMError, match="the GPUs of this machine"):
         launch.processes(9, 1)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_signal_that_comes_when_all_is_done_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: bool
+) -> None:
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.launcher import api
+
+    def workers(*_: str) -> None:
+        if finished:
+            (tmp_path / "manifest.json").write_text("{}")
+        raise SignalException("while it waited for them to end", signal.SIGTERM)
+
+    monkeypatch.setattr(api, "elastic_launch", lambda config, entry: workers)
+    if finished:
+        launch.launch([], 1, tmp_path)
+        return
+    with pytest.raises(SystemExit) as status:
+        launch.launch([], 1, tmp_path)
+    assert status.value.code == 128 + signal.SIGTERM
 
 
 def test_the_environment_of_workers_leaves_no_trace_and_yields_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,21 @@ def test_a_signal_is_noted_and_the_former_handler_comes_back(number: signal.Sign
     assert signal.getsignal(number) is before
 
 
+def test_a_process_that_only_has_to_end_is_not_hurried_unless_it_failed() -> None:
+    former = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    with pytest.raises(ValueError, match="broken"), StopRequest(then_ends=True):
+        raise ValueError("broken")
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == former
+    try:
+        with StopRequest(then_ends=True) as stop:
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal is None
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 def test_processes_agree_on_a_signal() -> None:
     assert agreed(0, 0) == 0
     assert agreed(2 * signal.SIGUSR1, 2) == agreed(signal.SIGUSR1, 1) == signal.SIGUSR1
