@@ -6,4 +6,4 @@ Each drill is a module here with a `main()`; without a name all of them run. Exi
 from benchmarks.runner import run_all
 
 if __name__ == "__main__":
-    run_all(__file__, others=frozenset({"clusters", "dockerfile", "hosts"}))
+    run_all(__file__, others=frozenset({"clusters", "dockerfile", "hosts", "training_run"}))

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from core.examples import EXAMPLES, Example, write_examples
 from core.manifest import open_stage
-from drills.train_kill import ROOT, Run, disturb, make_inputs
+from drills.train_kill import Run, disturb
+from drills.training_run import ROOT, make_inputs
 from model.checkpoint_meta import read_meta
 from tokenizer.prompts import summary_source
 from train.metrics import read_metrics

@@ -125,7 +125,7 @@ def spark(image: Image, given: Path) -> None:
 
 def train(image: Image, given: Path) -> None:
     """torchrun, two processes."""
-    from drills.train_kill import make_inputs
+    from drills.training_run import make_inputs
 
     data = given_to(image, given)
     make_inputs(data)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from core.manifest import MANIFEST_NAME, open_stage, read_manifest
 from core.schemas import SHARDS
-from drills.train_kill import CONFIG, ROOT, free_port, make_inputs
+from drills.training_run import ROOT, free_port, make_inputs, write_config
 from mglm.transfer import Store
 
 FILES, FILE_BYTES = 300, 200_000
@@ -70,7 +70,7 @@ def stage_there_and_back(work: Path) -> None:
 def run_that_moves(work: Path) -> None:
     """Training stops at a signal here, and goes on from the store elsewhere."""
     make_inputs(work)
-    (work / "config.toml").write_text(CONFIG.format(steps=STEPS), "utf-8")
+    write_config(work, STEPS)
 
     def train(output: str) -> "subprocess.Popen[str]":
         paths = {"config": "config.toml", "shards": "shards", "plan": "plan.json", "heldout": "documents"}

@@ -24,8 +24,7 @@ from pathlib import Path
 from core.manifest import MANIFEST_NAME, read_manifest
 from core.schemas import DOCUMENTS
 from drills.hosts import INTERFACE, Hosts, need_namespaces
-from drills.train_kill import ROOT, make_inputs
-from drills.train_nodes import CONFIG, compare
+from drills.training_run import ROOT, compare, make_inputs, write_config
 from train.metrics import read_metrics
 
 NODES = ("node1", "node2")
@@ -78,7 +77,7 @@ def main() -> None:
 
 def train(slurm: "Slurm", work: Path) -> None:
     make_inputs(work)
-    (work / "config.toml").write_text(CONFIG.format(steps=STEPS), "utf-8")
+    write_config(work, STEPS, batch=24, save_interval=4)
     output = work / "disturbed"
     given = [str(work / name) for name in ("config.toml", "shards", "plan.json", "disturbed")]
     job = slurm.sbatch("pretrain.sbatch", "--nodes=2", "--time=30", "--gpus-per-node=0", arguments=given)

@@ -9,7 +9,6 @@ command must go on. In the end every step was recorded once, losses and weights 
 """
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -22,48 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from core.documents import document_id, split_of
-from core.manifest import FileEntry, describe_files, open_stage
-from core.plan import Plan, PlanLanguage
-from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, SAMPLE, SAMPLE_TABLE, SHARDS
-from tokenizer.config import TokenizerConfig
-from tokenizer.encoding import Tokenizer
-from tokenizer.shard_writer import Part, write_part
-from tokenizer.train import train_tokenizer
+from drills.training_run import ROOT, compare, free_port, make_inputs, write_config
 from train.metrics import read_metrics
 
-ROOT = Path(__file__).parents[1]
 INPUTS = {"config": "config.toml", "shards": "shards", "plan": "plan.json", "heldout": "documents"}
 LAYOUTS = {"TP2": ["tensor_parallel=2"], "PP2": ["pipeline_parallel=2"], "DP2": []}
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
 TOO_LONG_S = 240
-# Relative; of a loss, and of a tensor's norm. Layouts round differently, and 200 steps add that up; what is not
-# restored shows as 1.
-LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-6, 1e-4
-CONFIG = """
-[model]
-num_layers = 2
-hidden_size = 64
-num_attention_heads = 2
-sequence_length = 64
-max_positions = 128
-hidden_dropout = 0.0
-attention_dropout = 0.0
-[pretrain]
-steps = {steps}
-global_batch_size = 8
-micro_batch_size = 2
-warmup_steps = 5
-save_interval = 3
-distributed_optimizer = true
-heldout_documents = 1
-sample_prompts = 1
-sample_tokens = 4
-eval_interval = 15
-"""
 
 
 def main() -> None:
@@ -79,7 +44,7 @@ def main() -> None:
 def drill(work: Path, kills: int, steps: int, draw: random.Random) -> None:
     """One undisturbed run, one killed `kills` times, and the comparison."""
     make_inputs(work)
-    (work / "config.toml").write_text(CONFIG.format(steps=steps), "utf-8")
+    write_config(work, steps)
     undisturbed, disturbed = Run(work, "undisturbed"), Run(work, "disturbed")
     disturb(undisturbed, disturbed, kills, steps, draw)
 
@@ -99,7 +64,7 @@ def disturb(undisturbed: "Run", disturbed: "Run", kills: int, steps: int, draw: 
     disturbed.start("PP2", "mglm")
     assert disturbed.wait() == 0, disturbed.words()
     assert not disturbed.left_behind()
-    compare(undisturbed, disturbed, steps)
+    compare(undisturbed.output, disturbed.output, steps)
 
 
 @dataclass
@@ -197,100 +162,6 @@ class Run:
             assert self.process.poll() is None, self.words()
             assert time.monotonic() < deadline, f"nothing in {TOO_LONG_S} s: {self.words()}"
             time.sleep(0.002)
-
-
-def compare(undisturbed: Run, disturbed: Run, steps: int) -> None:
-    from model.readers import read_megatron
-
-    theirs, ours = (read_metrics(run.output / "metrics.jsonl") for run in (undisturbed, disturbed))
-    assert [row["step"] for row in ours] == [row["step"] for row in theirs] == list(range(1, steps + 1))
-    loss = max(abs(row["loss"] / other["loss"] - 1) for row, other in zip(ours, theirs, strict=True))
-    events = read_metrics(disturbed.output / "events.jsonl")
-    redone = sum(event.get("redone_steps", 0) for event in events)
-    damaged = [event for event in events if event["event"] == "checkpoint damaged"]
-    wanted, found = (read_megatron(run.output, None, None).weights for run in (undisturbed, disturbed))
-    weight = max(float((found[name] - whole).norm() / whole.norm()) for name, whole in wanted.items())
-    print(f"{steps} steps, each recorded once; {redone} redone after kills; {len(damaged)} damaged checkpoints")
-    print(f"losses differ by {loss:.1e} at most, weights by {weight:.1e} of a tensor's norm")
-    for row, other in zip(ours, theirs, strict=True):
-        if abs(row["loss"] / other["loss"] - 1) > LOSS_TOLERANCE:
-            data = "the same number of" if row["targets"] == other["targets"] else "other"
-            raise AssertionError(f"from step {row['step']} on the losses are others, on {data} targets: {events}")
-    assert weight <= WEIGHT_TOLERANCE, "the weights are not those of the undisturbed run"
-
-
-def make_inputs(work: Path) -> None:
-    """Shards, plan and documents/1 of the texts in examples/, some of them held out, by the real writers."""
-    texts: dict[str, list[str]] = {}
-    for line in (ROOT / "examples" / "documents.jsonl").read_text("utf-8").splitlines():
-        record = json.loads(line)
-        texts.setdefault(record["lang"], []).append(record["text"][:4000])
-    texts = {lang: texts[lang] for lang in sorted(texts, key=lambda lang: -len(texts[lang]))[:3]}
-    splits = {
-        split: {lang: [text for text in of if split_of(document_id(text), 0.3) == split] for lang, of in texts.items()}
-        for split in ("train", "heldout")
-    }
-    sample = open_stage(work / "sample", schema=SAMPLE, config={}, inputs={})
-    rows = [
-        {"doc_id": document_id(text), "lang": lang, "copy": 0, "text": text} for lang in texts for text in texts[lang]
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, SAMPLE_TABLE), work / "sample" / "part.parquet")
-    sample.finish()
-    train_tokenizer(work / "sample", work / "tokenizer", TokenizerConfig(vocab_size=800, num_threads=1))
-    write_shards(work / "shards", splits["train"], Tokenizer.load(work / "tokenizer"))
-    write_documents(work / "documents", splits)
-    share = 1 / len(texts)
-    languages = [
-        PlanLanguage(code=code, count=1, rank=rank, fitted_count=1, raw_share=share, stage1_share=share, share=share)
-        for rank, code in enumerate(sorted(texts), start=1)
-    ]
-    plan = Plan(strategy="table", alpha=None, curve=None, count_unit="documents", languages=languages)
-    (work / "plan.json").write_text(plan.to_json(), "utf-8")
-
-
-def write_shards(directory: Path, texts: dict[str, list[str]], tokenizer: Tokenizer) -> None:
-    stage = open_stage(directory, schema=SHARDS, config={}, inputs={})
-    tokenizer.save(directory / "tokenizer")
-    made = []
-    for number, (lang, of_language) in enumerate(sorted(texts.items())):
-        columns = [pa.array([document_id(text) for text in of_language]), pa.array(of_language)]
-        batch = pa.RecordBatch.from_arrays(columns, names=["doc_id", "text"])
-        made.append(write_part([batch], tokenizer, Part(number, lang, 0), directory, stage.work))
-    files = [FileEntry(path=row.path, rows=row.rows, bytes=row.bytes, sha256=row.sha256) for row in made]
-    inside = describe_files(directory / "tokenizer", {})
-    files += [entry.model_copy(update={"path": f"tokenizer/{entry.path}"}) for entry in inside]
-    stage.finish(
-        files=files,
-        counts={row.lang: {"documents": row.rows, "tokens": row.tokens, "bytes": row.n_bytes} for row in made},
-        facts={"tokenizer_sha256": tokenizer.sha256, "tokens_of_file": {row.path: row.tokens for row in made}},
-    )
-
-
-def write_documents(directory: Path, splits: dict[str, dict[str, list[str]]]) -> None:
-    stage = open_stage(directory, schema=DOCUMENTS, config={}, inputs={})
-    counts = {}
-    for lang in splits["train"]:
-        rows = [
-            {
-                "doc_id": document_id(text), "text": text, "url": None, "script": "Zyyy", "lid_label": lang,
-                "lid_score": 1.0, "n_chars": len(text), "n_bytes": len(text.encode()), "source": "drill", "offset": 0,
-                "split": split,
-            }
-            for split, texts in splits.items() for text in texts[lang]
-        ]  # fmt: skip
-        folder = directory / "documents" / f"lang={lang}"
-        folder.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(rows, DOCUMENTS_TABLE), folder / "part-00000.parquet")
-        counts[lang] = {"documents": len(rows), "heldout_documents": len(splits["heldout"][lang])}
-    stage.finish(counts=counts)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

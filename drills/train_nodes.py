@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from drills.hosts import INTERFACE, Hosts, need_namespaces
-from drills.train_kill import ROOT, make_inputs
+from drills.training_run import ROOT, compare, make_inputs, write_config
 from train.metrics import read_metrics
 
 NODES = ("node1", "node2", "node3")
@@ -28,26 +28,6 @@ TOO_LONG_S = 400
 # Else workers that start again find the addresses of those before them (pytorch/pytorch#135712) and never meet.
 AGENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 STEPS_BETWEEN = 6
-LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-6, 1e-5  # relative; of a loss, and of a tensor's norm
-# A key's bias has no gradient but rounding, which Adam makes as large as any other: it wanders.
-WANDERING, WANDERING_TOLERANCE = "query_key_value.bias", 1e-3
-CONFIG = """
-[model]
-num_layers = 2
-hidden_size = 64
-num_attention_heads = 2
-sequence_length = 64
-max_positions = 128
-hidden_dropout = 0.0
-attention_dropout = 0.0
-[pretrain]
-steps = {steps}
-global_batch_size = 24
-micro_batch_size = 2
-warmup_steps = 5
-save_interval = 4
-distributed_optimizer = true
-"""
 
 
 def main() -> None:
@@ -64,7 +44,7 @@ def main() -> None:
 
 def drill(work: Path, steps: int) -> None:
     make_inputs(work)
-    (work / "config.toml").write_text(CONFIG.format(steps=steps), "utf-8")
+    write_config(work, steps, batch=24, save_interval=4)
     run = Nodes(work, "disturbed")
     with Hosts(NODES) as hosts:
         run.hosts = hosts
@@ -155,24 +135,6 @@ class Nodes:
 
     def words(self) -> str:
         return self.log.read_text("utf-8", "replace")[-6000:]
-
-
-def compare(undisturbed: Path, disturbed: Path, steps: int) -> None:
-    """Every step once, and the losses and weights of the undisturbed run but for rounding."""
-    from model.readers import read_megatron
-
-    theirs, ours = (read_metrics(output / "metrics.jsonl") for output in (undisturbed, disturbed))
-    assert [row["step"] for row in ours] == [row["step"] for row in theirs] == list(range(1, steps + 1))
-    loss = max(abs(row["loss"] / other["loss"] - 1) for row, other in zip(ours, theirs, strict=True))
-    wanted, found = (read_megatron(output, None, None).weights for output in (undisturbed, disturbed))
-    differences = {name: float((found[name] - whole).norm() / whole.norm()) for name, whole in wanted.items()}
-    weight = max(value for name, value in differences.items() if not name.endswith(WANDERING))
-    print(
-        f"{steps} steps, each recorded once; losses differ by {loss:.1e}, weights by {weight:.1e} at most", flush=True
-    )
-    assert loss <= LOSS_TOLERANCE, "the losses are not those of the undisturbed run"
-    assert weight <= WEIGHT_TOLERANCE, "the weights are not those of the undisturbed run"
-    assert max(differences.values()) <= WANDERING_TOLERANCE, "the biases are not those of the undisturbed run"
 
 
 def until(is_so: Callable[[], bool], what: str, words: Callable[[], str]) -> None:
