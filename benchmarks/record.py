@@ -41,6 +41,7 @@ def write_record(
     *,
     remarks: Sequence[str] = (),
     versions: Mapping[str, str] | None = None,
+    figures: Mapping[str, float] | None = None,
     device: str = "",
     at: str | None = None,
     revision: str | None = None,
@@ -48,7 +49,8 @@ def write_record(
     """Writes `results/<name>.json`, prints its table and renews docs/benchmarks.md.
 
     The first column names what was measured; numbers are written as given, so round them to what they are worth.
-    `device` names another machine than this one; `at` and `revision` are those of a run made earlier.
+    `figures` are numbers that `mglm estimate` takes from here. `device` names another machine than this one; `at` and
+    `revision` are those of a run made earlier.
     """
     command = "python -m " + (sys.modules["__main__"].__spec__ or __spec__).name
     record = {
@@ -62,6 +64,8 @@ def write_record(
         "rows": [list(row) for row in rows],
         "remarks": list(remarks),
     }
+    if figures:
+        record["figures"] = {name: float(f"{value:.4g}") for name, value in figures.items()}
     RESULTS.mkdir(exist_ok=True)
     write_atomically(RESULTS / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print(markdown(record))
