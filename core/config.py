@@ -16,7 +16,7 @@ from core.errors import MGLMError
 # The sections a config file may hold. A command reads its own and leaves the others to theirs.
 SECTIONS = (
     "spark", "corpus", "lid", "balancing", "tokenizer", "model", "pretrain", "finetune", "eval", "summarize", "serve",
-    "demo", "world",
+    "demo", "estimate", "world",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from core.errors import MGLMError
 from core.log import set_up_logging
 from corpus.commands import app as corpus_app
 from eval.commands import app as eval_app
-from mglm.commands import delete, demo, package, pull, push, summarize
+from mglm.commands import delete, demo, estimate, package, pull, push, summarize
 from mglm.experiment_commands import transfer, world_app
 from model.commands import app as model_app
 from serve.commands import serve
@@ -35,6 +35,7 @@ app.command()(package)
 app.command()(push)
 app.command()(pull)
 app.command()(delete)
+app.command()(estimate)
 
 
 @app.callback()

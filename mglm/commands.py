@@ -1,6 +1,8 @@
-"""The front door's own commands: `demo` and `summarize`. Light: what they use loads when they run."""
+"""The front door's own commands: `demo`, `summarize`, `estimate`. Light: what they use loads when they run."""
 
+import json
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +11,8 @@ import typer
 
 from core.errors import MGLMError
 from core.options import ConfigOption, OverwriteOption, SetOption
+
+PAPER_VOCABULARY = 250_112
 
 
 def demo(
@@ -164,6 +168,36 @@ def summarize(
     for piece in summarizer.stream(SummaryRequest(article, to, settings.generation())):
         print(piece, end="", flush=True)
     print()
+
+
+def estimate(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    vocab_size: Annotated[
+        int, typer.Option("--vocab-size", min=1, help="Rows of the vocabulary, padding included.")
+    ] = PAPER_VOCABULARY,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of Markdown.")] = False,
+) -> None:
+    """Estimate what a run takes: core-hours, GPU-hours, days, disk, network, memory and, with prices, euros.
+
+    Reads [estimate] (the crawl and the machines), [model] and [pretrain]; configs/large.toml is the paper's run.
+    """
+    from balancing.config import BalancingConfig
+    from core.config import RunConfig
+    from mglm.estimate import DataConfig
+    from mglm.estimate import estimate as reckon
+    from mglm.estimate_config import EstimateConfig
+    from mglm.estimate_page import markdown
+    from model.config import ModelConfig
+    from tokenizer.config import TokenizerConfig
+    from train.config import PretrainConfig
+
+    run = RunConfig(config, set_ or ())
+    section, tokenizer = run.section("estimate", EstimateConfig), run.section("tokenizer", TokenizerConfig)
+    sample_bytes = run.section("balancing", BalancingConfig).sample_bytes
+    data = DataConfig(sample_bytes, tokenizer.training_bytes, tokenizer.num_threads)
+    made = reckon(section, run.section("model", ModelConfig), run.section("pretrain", PretrainConfig), data, vocab_size)
+    print(json.dumps(asdict(made)) if as_json else markdown(made, section), end="\n" if as_json else "")
 
 
 def _read_article(file: Path | None) -> str:

@@ -94,7 +94,7 @@ def finetune_peer(
             raise SystemExit(128 + stopped_by)
     else:
         del stage  # its lock is for the workers
-        launch(arguments, job.world_size)
+        launch(arguments, job.world_size, job.output)
     log.info(
         "finetune: %d steps of %d examples in %.0f s → %s",
         job.steps, job.config.global_batch_size, time.monotonic() - started, output,
