@@ -27,6 +27,7 @@ MEDIAN_CHARACTERS, SPREAD, LEAST_CHARACTERS = 1_500, 0.9, 300  # of the lognorma
 REPEATED, RENUMBERED, BROKEN, TEXTLESS = 0.02, 0.01, 0.003, 0.002
 SENTENCES_OF_LANGUAGE = 20_000
 EXAMPLES_OF_KIND = 1_000
+LAST_LATIN = "\u024f"
 PAGES = texts.ROOT.parent / "shared" / "data" / "language_tables" / "mc4.csv"
 _SENTENCE = regex.compile(r"[^\n.!?。！？।॥۔።។၊။…]{1,300}[.!?。！？।॥۔።។၊။…]*\s?")
 
@@ -58,10 +59,12 @@ def make_crawl(folder: Path, size_bytes: int, *, processes: int) -> Crawl:
 def make_examples(crawl: Path, directory: Path) -> None:
     """examples/1 for the search of evaluation text: texts of this crawl, and the same with their words in disorder."""
     stage = open_stage(directory, schema=EXAMPLES, config={}, inputs={})
+    if stage.manifest is not None:
+        return
     generator, rows = random.Random(0), []
     for text in _plain_texts(crawl / "crawl-00000.jsonl"):
         words = text.split()
-        if len(words) < 100:  # also scripts without spaces: their words in disorder would keep long stretches
+        if len(words) < 100 or max(text[:200]) > LAST_LATIN:  # stretches are counted by words in every such language
             continue
         for kind, source in (("seen", text), ("unseen", " ".join(generator.sample(words, len(words))))):
             segments = [Segment(kind="text", value=source)]
