@@ -134,7 +134,7 @@ def real_crawl(work: Path) -> Crawl:
             lines = (json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in documents)
             write_atomically(path, "".join(lines))
         records, size = records + len(documents), size + path.stat().st_size
-    return Crawl(len(list((work / "crawl").iterdir())), size, records, 0, 0, 0, 0, 0)
+    return Crawl(len(list((work / "crawl").iterdir())), size, size, records, 0, 0, 0, 0, 0)
 
 
 def stages(work: Path, real: bool) -> dict[str, tuple[list[str], Path]]:
@@ -287,7 +287,7 @@ def write(found: dict[float, Walk], real: Walk) -> None:
         "miniature",
         "The data road on a synthetic crawl",
         ["stage", "seconds", "MB of crawl a second and core", f"cost per byte ÷ that of {min(found):g} GB",
-         "peak memory, MiB", "disk left, MB", "most disk in all ÷ crawl"],
+         "peak memory, MiB", "disk left, MB", "most disk in all ÷ crawl unpacked"],
         rows,
         remarks=[
             f"mC4's proportions of languages, sentences of {texts.source()}; {CORES} cores. Of {max(found):g} GB: "
@@ -306,7 +306,7 @@ def write(found: dict[float, Walk], real: Walk) -> None:
             "scratch_bytes_per_text_byte": (
                 largest.stages["corpus build"].peak_disk_bytes
                 - largest.stages["corpus build"].disk_bytes
-                - crawl.size_bytes
+                - crawl.packed_bytes
             )
             / largest.text_bytes,
             "hash_bytes_per_document": real.hash_bytes / real.documents,

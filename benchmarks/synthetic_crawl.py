@@ -1,4 +1,4 @@
-"""A synthetic crawl of any size: JSON Lines in the proportions of mC4's languages, with known faults.
+"""A synthetic crawl of any size: packed JSON Lines in the proportions of mC4's languages, with known faults.
 
 A document is a draw of sentences of its language from real text (the pool of public documents, else examples/), and
 ends in a number of its own, so that no two are equal and hardly two alike. Of a hundred thousand records 2,000 repeat
@@ -7,6 +7,7 @@ known.
 """
 
 import csv
+import io
 import json
 import multiprocessing
 import random
@@ -16,18 +17,20 @@ from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+import pyarrow as pa
 import regex
 
 from benchmarks import texts
 from core.examples import EXAMPLES, Example, Segment, write_examples
 from core.manifest import open_stage, write_atomically
 
-FILE_BYTES = 64_000_000
+FILE_BYTES = 64_000_000  # unpacked
 MEDIAN_CHARACTERS, SPREAD, LEAST_CHARACTERS = 1_500, 0.9, 300  # of the lognormal lengths
 REPEATED, RENUMBERED, BROKEN, TEXTLESS = 0.02, 0.01, 0.003, 0.002
 SENTENCES_OF_LANGUAGE = 20_000
 EXAMPLES_OF_KIND = 1_000
 LAST_LATIN = "\u024f"
+NO_JSON, NO_TEXT = b'{"text": "cut off in the mid\n', b'{"title": "no text here"}\n'
 PAGES = texts.ROOT.parent / "shared" / "data" / "language_tables" / "mc4.csv"
 _SENTENCE = regex.compile(r"[^\n.!?。！？।॥۔።។၊။…]{1,300}[.!?。！？।॥۔።។၊။…]*\s?")
 
@@ -37,7 +40,8 @@ class Crawl:
     """What lies in the folder, and what a build must count."""
 
     files: int
-    size_bytes: int
+    size_bytes: int  # unpacked
+    packed_bytes: int
     records: int
     documents: int  # each unlike the others
     duplicates: int
@@ -62,7 +66,7 @@ def make_examples(crawl: Path, directory: Path) -> None:
     if stage.manifest is not None:
         return
     generator, rows = random.Random(0), []
-    for text in _plain_texts(crawl / "crawl-00000.jsonl"):
+    for text in _plain_texts(crawl / "crawl-00000.jsonl.zst"):
         words = text.split()
         if len(words) < 100 or max(text[:200]) > LAST_LATIN:  # stretches are counted by words in every such language
             continue
@@ -78,7 +82,7 @@ def make_examples(crawl: Path, directory: Path) -> None:
 
 def _plain_texts(path: Path) -> Iterator[str]:
     """Of every document but those that others resemble, which may go."""
-    with path.open(encoding="utf-8") as file:
+    with pa.CompressedInputStream(str(path), "zstd") as packed, io.TextIOWrapper(packed, "utf-8") as file:
         lines = [line for line in file if line.startswith('{"url"')]
     for line, following in pairwise(lines):
         text, after = (json.loads(of)["text"].rsplit("\n", 1)[0] for of in (line, following))
@@ -91,20 +95,20 @@ def _make_file(job: tuple[Path, int, int]) -> tuple[int, ...]:
     facts = folder / f".crawl-{index:05d}.facts"
     if facts.exists():
         return tuple(json.loads(facts.read_text("ascii")))
-    path = folder / f"crawl-{index:05d}.jsonl"
+    path = folder / f"crawl-{index:05d}.jsonl.zst"
     generator = random.Random(index)
     documents = duplicates = near = broken = textless = 0
-    text, line = "", ""
-    with path.open("wb") as file:
-        while file.tell() < size_bytes:
+    size, text, line = 0, "", ""
+    with pa.CompressedOutputStream(str(path), "zstd") as file:
+        while size < size_bytes:
             number = f"{index}-{documents + duplicates + near + broken + textless}"
             fate = generator.random()
             if fate < BROKEN:
-                file.write(b'{"text": "cut off in the mid\n')
+                size += file.write(NO_JSON)
                 broken += 1
                 continue
             if fate < BROKEN + TEXTLESS:
-                file.write(b'{"title": "no text here"}\n')
+                size += file.write(NO_TEXT)
                 textless += 1
                 continue
             if line and fate < BROKEN + TEXTLESS + REPEATED:
@@ -116,9 +120,9 @@ def _make_file(job: tuple[Path, int, int]) -> tuple[int, ...]:
                 text = _draw(generator)
                 line = _record(text, number)
                 documents += 1
-            file.write(line.encode())
+            size += file.write(line.encode())
     records = documents + duplicates + near + broken + textless
-    numbers = (path.stat().st_size, records, documents, duplicates, near, broken, textless)
+    numbers = (size, path.stat().st_size, records, documents, duplicates, near, broken, textless)
     write_atomically(facts, json.dumps(numbers))
     return numbers
 
