@@ -33,7 +33,7 @@ from eval.contamination import CONTAMINATION
 
 CORES = os.cpu_count() or 1
 TOKEN_BYTES = 4
-DISK_FACTOR = 1.8  # of the crawl, in bytes, while its stages run
+DISK_FACTOR = 2.0  # of the crawl unpacked, while its stages run
 LOOK_EVERY_S, NOTE_EVERY_S = 1.0, 10.0  # to look costs some hundredths of a second
 SETTINGS = {
     "corpus": ["corpus.near_duplicates.enabled=true"],
