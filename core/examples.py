@@ -43,6 +43,12 @@ class Example(BaseModel):
     references: list[str] = []
     choices: dict[str, list[str]] = {}
 
+    @property
+    def answer(self) -> str:
+        """What a model learns to write: the target; of choices what is said first for the label, as prediction asks."""
+        words = self.choices.get(self.target)
+        return words[0] if words else self.target
+
 
 def write_examples(path: Path, examples: Iterable[Example]) -> int:
     """Writes JSONL and returns the number of rows."""

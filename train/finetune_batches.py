@@ -140,7 +140,7 @@ def finetune_sample(
     """One example as a training row of at most `source_length` + `target_length` tokens; `source`, where given, is in
     place of its own."""
     asked = encode_source(tokenizer, example.source if source is None else source, config.source_length)
-    target = tokenizer.encode(example.target)
+    target = tokenizer.encode(example.answer)
     complete = len(target) < config.target_length
     answer = [*target, tokenizer.eop_id] if complete else target[: config.target_length]
     context, size = len(asked.ids), len(answer)

@@ -113,7 +113,7 @@ def prepare_peer(
     config = run_config.section("finetune", FinetuneConfig)
     _check(config, init, world_size)
     manifest = read_manifest(examples_path, EXAMPLES)
-    examples = [_one_answer(example) for example in load_examples(examples_path / TRAIN_FILE, task)]
+    examples = load_examples(examples_path / TRAIN_FILE, task)
     steps = config.steps or max(1, math.ceil(config.epochs * len(examples) / config.global_batch_size))
     check_schedule("finetune", config, steps)
     return PeerJob(
@@ -140,12 +140,6 @@ def refuse_export(init: Path) -> None:
             expected="a checkpoint, or another's model",
             action=f"run mglm model convert --from hf --to megatron --input {init} --output CHECKPOINT first",
         )
-
-
-def _one_answer(example: Example) -> Example:
-    """Of a choice, the label's first verbalizer is learned: that is what prediction asks the probability of."""
-    words = example.choices.get(example.target)
-    return example.model_copy(update={"target": words[0]}) if words else example
 
 
 def _check(config: FinetuneConfig, init: Path, world_size: int) -> None:

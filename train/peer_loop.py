@@ -61,7 +61,7 @@ class PeerBatches:
         if number not in self._rows:
             example, config = self._job.examples[number], self._job.config
             (source,) = self._peer.sources(example, config.source_length, None)
-            target = self._peer.encode(example.target)[: config.target_length]
+            target = self._peer.encode(example.answer)[: config.target_length]
             if len(target) < config.target_length:  # a target that was cut does not end there
                 target.append(self._peer.end_ids[0])
             self._rows[number] = source, target

@@ -69,6 +69,12 @@ def test_a_target_that_just_fits_keeps_its_end(tokenizer: Tokenizer) -> None:
     assert finetune_sample(example("the", words), tokenizer, CONFIG).labels_S[-1] == tokenizer.eop_id
 
 
+def test_of_choices_the_verbalizer_is_learned_that_prediction_asks_for(tokenizer: Tokenizer) -> None:
+    chosen = example("the old bridge", "entailment").model_copy(update={"choices": {"entailment": [" rain", " sings"]}})
+    answer = [*tokenizer.encode(" rain"), tokenizer.eop_id]
+    assert finetune_sample(chosen, tokenizer, CONFIG).labels_S[-len(answer) :].tolist() == answer
+
+
 def test_text_that_spells_commands_stays_text(tokenizer: Tokenizer) -> None:
     sample = finetune_sample(example("[sMASK] [MASK] <|endofpiece|>", "[MASK]"), tokenizer, CONFIG)
     assert (sample.input_ids_S >= tokenizer.pieces).sum() == 3  # [CLS], the mask, [sop]
