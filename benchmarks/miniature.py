@@ -318,7 +318,10 @@ def write(found: dict[float, Walk], real: Walk) -> None:
 
 
 def slopes(found: dict[float, Walk]) -> dict[str, float]:
-    """What each further core-second does, between the two largest sizes: without what a start costs."""
+    """What each further core-second does, between the two largest sizes: without what a start costs.
+
+    A stage that took no longer for the larger has none: its start hides what it does.
+    """
     if len(found) < 2:
         return {}
     small, large = (found[size] for size in sorted(found)[-2:])
@@ -333,6 +336,7 @@ def slopes(found: dict[float, Walk]) -> dict[str, float]:
         for name, amount in more.items()
         for stage in large.stages
         if name.endswith(f"_per_core_s_{stage.replace(' ', '_')}")
+        and large.stages[stage].seconds > small.stages[stage].seconds
     }
 
 
