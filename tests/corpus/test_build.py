@@ -19,6 +19,7 @@ from corpus import build_job, inputs
 from corpus.build import build
 from corpus.config import CorpusConfig
 from corpus.inputs import Split
+from corpus.parts import summarise
 
 pytestmark = pytest.mark.spark
 
@@ -184,7 +185,8 @@ def test_a_worker_finds_the_detector_where_it_is_installed_and_takes_no_other_th
     monkeypatch.setattr(detector, "embedded_model_path", lambda: elsewhere)
     (tmp_path / "parts").mkdir()
     reading = build_job.Reading(tmp_path / "parts", CorpusConfig(), None, sha256_file(here))
-    assert reading.read((0, [split])).records == 1
+    reading.read((0, [split]))
+    assert summarise(reading.parts, [0]).records == 1
     other = build_job.Reading(tmp_path / "parts", CorpusConfig(), None, "0" * 64)
     with pytest.raises(MGLMError, match="another detector than the driver's"):
         other.read((1, [split]))
