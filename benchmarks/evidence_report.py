@@ -19,12 +19,14 @@ from core.manifest import write_atomically
 DOCS = Path(__file__).parents[1] / "docs"
 LEAST_BYTES = 100_000  # languages with less are left out of groups: their scores are of a document or two
 GROUPS = ("high", "middle", "low")
-BASELINES = {"plans": "raw", "tokenizers": "raw", "objectives": "all three"}
+BASELINES = {"plans": "raw", "mc4": "raw", "tokenizers": "raw", "objectives": "all three"}
 TITLES = {
     "plans": "Plans, one tokenizer",
+    "mc4": "Plans at mC4's proportions, one tokenizer",
     "tokenizers": "Plans, each with a tokenizer of its own",
     "objectives": "What is blanked",
 }
+AMOUNTS = {"plans": "bytes of text a language has", "mc4": "million pages a language has in mC4"}
 # Scripts in which the authors' code finds no sentence end.
 UNMARKED = (
     "Deva", "Beng", "Guru", "Gujr", "Taml", "Telu", "Knda", "Mlym", "Sinh", "Arab", "Thai", "Laoo", "Khmr", "Mymr",
@@ -62,28 +64,36 @@ class Interval(NamedTuple):
         return "gain" if self.mean < 0 else "lose"
 
 
-def write(scores: Scores, sizes: Mapping[str, int], made: Mapping[str, Any]) -> None:
-    """Writes the report of every experiment there is; `sizes` are UTF-8 bytes by language."""
-    groups = groups_of(sizes)
-    rows, parts = [], [head(made, groups, sizes)]
+def write(scores: Scores, sizes: Mapping[str, int], pages: Mapping[str, float], made: Mapping[str, Any]) -> None:
+    """Writes the report of every experiment there is.
+
+    `sizes` are UTF-8 bytes of a language's text here, `pages` its pages in mC4, by which that experiment's groups go.
+    """
+    rows, parts = [], [head(made, groups_of(sizes, sizes), sizes)]
     for experiment, title in TITLES.items():
         of_experiment = {run: found for run, found in scores.items() if run.experiment == experiment}
         if not of_experiment:
             continue
+        groups = groups_of(sizes, pages if experiment == "mc4" else sizes)
         table = compared(of_experiment, groups, BASELINES[experiment])
         rows += [[f"{title}: {variant}", *map(str, cells)] for variant, cells in table]
         parts.append(section(title, BASELINES[experiment], table, groups, of_experiment))
-        if experiment == "plans":
-            draw(of_experiment, sizes, DOCS / "evidence_plans.svg")
-            parts.append("![Change of bits per byte against a language's text](evidence_plans.svg)\n")
-    if plans := {run: found for run, found in scores.items() if run.experiment == "plans"}:
-        parts.insert(1, conclusion(plans, groups))
-        parts.append(every_language(plans, sizes))
+        if experiment in AMOUNTS:
+            amounts, said = (sizes, AMOUNTS["plans"]) if experiment == "plans" else (pages, AMOUNTS["mc4"])
+            parts += [conclusion(of_experiment, groups)]
+            draw(of_experiment, amounts, sizes, said, DOCS / f"evidence_{experiment}.svg")
+            parts.append(f"![Change of bits per byte against {said}](evidence_{experiment}.svg)\n")
+            if experiment == "mc4":
+                parts.append(proportions(made, groups))
+    for experiment in AMOUNTS:
+        of_plans = {run: found for run, found in scores.items() if run.experiment == experiment}
+        if of_plans:
+            parts.append(every_language(TITLES[experiment], of_plans, sizes))
     write_atomically(DOCS / "evidence.md", "\n".join(parts))
     write_record(
         "evidence",
         "Does two-stage balancing do what the paper says?",
-        ["experiment: variant", *groups],
+        ["experiment: variant", "high", "middle", "low", "all", "other scripts"],
         rows,
         remarks=[
             "Held-out bits per byte, means over the languages of a group; below the first row of an experiment the "
@@ -94,9 +104,12 @@ def write(scores: Scores, sizes: Mapping[str, int], made: Mapping[str, Any]) -> 
     )
 
 
-def groups_of(sizes: Mapping[str, int]) -> dict[str, list[str]]:
-    """Languages with enough text in thirds by how much they have; and those whose scripts lack the authors' marks."""
-    enough = sorted((code for code, size in sizes.items() if size >= LEAST_BYTES), key=lambda code: -sizes[code])
+def groups_of(sizes: Mapping[str, int], amounts: Mapping[str, float]) -> dict[str, list[str]]:
+    """Languages with enough text in thirds by an amount, falling; and those whose scripts lack the authors' marks."""
+    enough = sorted(
+        (code for code, size in sizes.items() if size >= LEAST_BYTES and code in amounts),
+        key=lambda code: (-amounts[code], code),
+    )
     bounds = [round(index * len(enough) / len(GROUPS)) for index in range(len(GROUPS) + 1)]
     groups = {name: enough[bounds[index] : bounds[index + 1]] for index, name in enumerate(GROUPS)}
     script = {language.code: language.script for language in languages().values()}
@@ -198,26 +211,31 @@ def conclusion(plans: Scores, groups: Mapping[str, Sequence[str]]) -> str:
         by_variant.setdefault(run.variant, {})[run.seed] = found
     ours = by_variant["two-stage"]
 
-    def against(other: str) -> dict[str, Interval]:
-        return {name: difference(ours, by_variant[other], groups[name]) for name in GROUPS}
-
-    raw, alpha, unimax = against("raw"), against("alpha"), against("unimax")
-
-    def told(found: Mapping[str, Interval]) -> str:
+    def told(other: str) -> str:
+        found = {name: difference(ours, by_variant[other], groups[name]) for name in GROUPS}
         return ",\n".join(f"{name}-resource languages {found[name].word} ({found[name]})" for name in reversed(GROUPS))
 
-    return f"""## Conclusion
-
-Under two-stage balancing, against drawing languages as often as they come, {told(raw)}.
-Against α = 0.3 alone, {told(alpha)}.
-Against UniMax, {told(unimax)}.
+    return f"""**Conclusion.** Under two-stage balancing, against drawing languages as often as they come,
+{told("raw")}.
+Against α = 0.3 alone, {told("alpha")}.
+Against UniMax, {told("unimax")}.
 """
 
 
-def every_language(plans: Scores, sizes: Mapping[str, int]) -> str:
+def proportions(made: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> str:
+    """Which share of the training each group gets at mC4's proportions."""
+    lines = ["| share of the training | " + " | ".join(GROUPS) + " | English |", "|---|" + "---:|" * (len(GROUPS) + 1)]
+    for name, plan in made["mc4_plans"].items():
+        shares = {row["code"]: row["share"] for row in plan["languages"]}
+        cells = [sum(shares[code] for code in groups[group]) for group in GROUPS] + [shares["en"]]
+        lines.append(f"| {name} | " + " | ".join(f"{cell:.2%}" for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def every_language(title: str, plans: Scores, sizes: Mapping[str, int]) -> str:
     """Bits per byte of each language under each plan, means over seeds."""
     variants = list(dict.fromkeys(run.variant for run in plans))
-    lines = ["## Every language", "", "| language | kB | " + " | ".join(variants) + " |"]
+    lines = [f"## Every language: {title}", "", "| language | kB | " + " | ".join(variants) + " |"]
     lines.append("|---|---:|" + "---:|" * len(variants))
     for code in sorted(sizes, key=lambda code: -sizes[code]):
         cells = [
@@ -231,8 +249,8 @@ def every_language(plans: Scores, sizes: Mapping[str, int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(plans: Scores, sizes: Mapping[str, int], path: Path) -> None:
-    """Each language's change of bits per byte against its text, a mark for each plan."""
+def draw(plans: Scores, amounts: Mapping[str, float], sizes: Mapping[str, int], said: str, path: Path) -> None:
+    """Each language's change of bits per byte against its amount, a mark for each plan; those in no group are faint."""
     seeds = sorted({run.seed for run in plans})
     found = {(run.variant, run.seed): of_run for run, of_run in plans.items()}
     styles = {
@@ -240,21 +258,24 @@ def draw(plans: Scores, sizes: Mapping[str, int], path: Path) -> None:
         "two-stage": (VERMILLION, "o", "two-stage"),
         "unimax": (GREEN, "^", "UniMax"),
     }
+    measured = [code for code in amounts if all(code in of_run for of_run in plans.values())]
     with new_figure(7.2, 4.0) as figure:
         axes = figure.add_subplot()
         axes.axhline(0, color=QUIET, linewidth=0.8)
-        axes.axvline(LEAST_BYTES, color=QUIET, linewidth=0.8, linestyle=":")
         for variant, (color, mark, label) in styles.items():
-            codes = [code for code in sizes if all(code in of_run for of_run in plans.values())]
-            change = [
-                statistics.mean(found[variant, seed][code] - found["raw", seed][code] for seed in seeds)
-                for code in codes
-            ]
-            axes.scatter(
-                [sizes[code] for code in codes], change, s=14, color=color, marker=mark, label=label, alpha=0.8
-            )
+            for codes, alpha, named in (
+                ([code for code in measured if sizes[code] >= LEAST_BYTES], 0.8, label),
+                ([code for code in measured if sizes[code] < LEAST_BYTES], 0.2, None),
+            ):
+                change = [
+                    statistics.mean(found[variant, seed][code] - found["raw", seed][code] for seed in seeds)
+                    for code in codes
+                ]
+                axes.scatter(
+                    [amounts[code] for code in codes], change, s=14, color=color, marker=mark, label=named, alpha=alpha
+                )
         axes.set_xscale("log")
-        axes.set_xlabel("bytes of text a language has (left of the line: in no group)", color=TEXT)
+        axes.set_xlabel(f"{said} (faint: less than {LEAST_BYTES // 1000} kB of text, in no group)", color=TEXT)
         axes.set_ylabel("bits per byte less those of raw counts", color=TEXT)
         axes.legend(frameon=False)
         tidy(axes)
