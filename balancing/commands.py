@@ -66,7 +66,10 @@ def fit(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Fit the two-stage line and write plan.json, plan.csv, the page and the plots."""
+    """Plan the share of each language in training.
+
+    Writes plan.json, plan.csv, balance.html to try other plans on, and plots.
+    """
     options = dict(locals())  # first of all: names of options are names of fields
     from balancing.plan_files import make_plan
 
@@ -96,7 +99,10 @@ def compare(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Set all strategies side by side: tables, plots, and a summary on stdout."""
+    """Set all balancing strategies side by side.
+
+    Tables, plots, and a summary on standard output.
+    """
     options = dict(locals())
     from balancing.compare_files import make_comparison
 
@@ -110,7 +116,10 @@ def paper(
         typer.Option("--tables", help="Directory with mc4.csv; cc100.csv and wikipedia_mbert.csv if you have them."),
     ],
 ) -> None:
-    """Print the paper's shares of section 3.5 beside what public counts give, and how far its open questions matter."""
+    """Print the paper's shares beside those of public counts.
+
+    Of section 3.5; and how far its open questions matter.
+    """
     from balancing.paper import report
 
     typer.echo(report(tables))
@@ -126,7 +135,10 @@ def sample(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Draw documents of the train split in the plan's shares, by bytes: what the tokenizer is trained on."""
+    """Draw documents in the plan's shares, for the tokenizer.
+
+    From the train split, by bytes.
+    """
     from balancing.config import BalancingConfig
     from balancing.sample import make_sample
     from core.config import RunConfig

@@ -126,7 +126,7 @@ def read_weights(path: Path, column: str | None) -> dict[str, float]:
 def _open_csv(path: Path, what: str) -> Iterator[tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]]:
     """A CSV file's header and its rows, each with where it stands."""
     if not path.is_file():
-        wanted = "a CSV file" + (" or a documents/1 directory" if what == "counts" else "")
+        wanted = "a CSV file" + (", or what mglm corpus build makes" if what == "counts" else "")
         raise MGLMError(f"{what} {path}", found="a directory" if path.is_dir() else "nothing there", expected=wanted)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -33,7 +33,8 @@ class RunConfig:
     """A config file with its overrides, read once; `section` validates and returns one part of it."""
 
     def __init__(self, path: Path | None = None, overrides: Sequence[str] = ()) -> None:
-        self.origin = str(path) if path else "the defaults"
+        self.origin = str(path) if path else "--set"
+        self.overridden = {override.partition("=")[0].strip() for override in overrides}
         self.tables: dict[str, Any] = _read_toml(path) if path else {}
         for override in overrides:
             _apply_override(self.tables, override)
@@ -57,7 +58,8 @@ class RunConfig:
         try:
             return model.model_validate(self.tables.get(name, {}))
         except ValidationError as error:
-            raise _explain(error, name, model, self.origin) from None
+            first = ".".join(str(part) for part in (name, *error.errors()[0]["loc"]))
+            raise _explain(error, name, model, "--set" if first in self.overridden else self.origin) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _explain(error: ValidationError, section: str, model: type[BaseModel], origi
     return MGLMError(
         f"config key {section}.{field} in {origin}" if field else f"config section [{section}] in {origin}",
         found=repr(first["input"]) if field else "",
-        expected=first["msg"],
+        expected=first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
         action="change the value",
     )
 

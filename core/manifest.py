@@ -30,6 +30,10 @@ LOCK_NAME = ".lock"
 BASE_NAME = "base.json"  # in the scratch directory: the manifest of what is being replaced
 
 # Which command makes which contract; readers that find something else say so.
+DIFFERENCES_SHOWN, VALUE_SHOWN = (
+    3,
+    40,
+)  # so many, and so many characters of a value, in the message about a directory that holds other work
 MADE_BY = {
     "documents/1": "mglm corpus build",
     "corpus_report/1": "mglm corpus report",
@@ -222,7 +226,8 @@ def open_stage(
         os.close(lock)
         raise MGLMError(
             f"output {output}",
-            found=f"{'finished' if manifest else 'unfinished'} work of another configuration or input",
+            found=f"{'finished' if manifest else 'unfinished'} work of another configuration or input"
+            + _differences(manifest.model_dump(by_alias=True) if manifest else begun, identity),
             expected="an empty directory or the same work",
             action="choose another --output, or pass --overwrite to replace it",
         )
@@ -237,6 +242,30 @@ def open_stage(
             child.unlink(missing_ok=True)
     write_atomically(marker, json.dumps({"fingerprint": fingerprint, **identity}, indent=1, ensure_ascii=False))
     return Stage(output, identity, None, resumed=False, lock=lock)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In brackets the first few settings and inputs that differ; "" where none is known."""
+    if before.get("schema", now["schema"]) != now["schema"]:
+        return f" ({before['schema']})"
+    old, new = ({**_flat(work.get("config", {})), **_flat(work.get("inputs", {}), "input ")} for work in (before, now))
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)] if old else []
+    said = [
+        f"{name} {'changed' if name in old and name in new else 'only before' if name in old else 'only now'}"
+        if name.startswith("input ")
+        else f"{name} was {str(old.get(name, 'unset'))[:VALUE_SHOWN]}, now {str(new.get(name, 'unset'))[:VALUE_SHOWN]}"
+        for name in changed[:DIFFERENCES_SHOWN]
+    ]
+    more = [f"{len(changed) - len(said)} more"] if len(changed) > len(said) else []
+    return f" ({', '.join(said + more)})" if said else ""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one mapping, their names joined by dots."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def stage_state(output: Path, *, schema: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
@@ -262,12 +291,13 @@ def read_manifest(directory: Path, schema: str) -> Manifest:
     command = MADE_BY[schema]
     if not directory.is_dir():
         found = "a file" if directory.exists() else "nothing there"
-        raise MGLMError(f"{directory}", found=found, expected=f"a {schema} directory", action=f"run {command} first")
+        expected = f"what {command} makes ({schema})"
+        raise MGLMError(f"{directory}", found=found, expected=expected, action=f"run {command} first")
     if not (directory / MANIFEST_NAME).exists():
         raise MGLMError(
             f"{directory}",
             found=f"no {MANIFEST_NAME}" + (", so it is unfinished" if (directory / MARKER_NAME).exists() else ""),
-            expected=f"a finished {schema} directory",
+            expected=f"what {command} makes ({schema}), finished",
             action=f"run {command} to its end first",
         )
     manifest = _load(directory / MANIFEST_NAME)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from corpus.build_job import Session
 
 LANGUAGES_SHOWN = 10
+NOTABLE_SHARE = 0.1  # of undetermined documents: worth a word
 PLAN_NAME, MERGING_NAME, RESULT_NAME = "plan.json", "merging.json", "result.json"
 
 log = get_logger("corpus")
@@ -264,7 +265,11 @@ def _announce(files: list[InputFile], detector: LanguageDetector) -> None:
     )
     if missing := detector.cannot_emit():
         names = ", ".join(f"{code} ({language_name(code)})" for code in missing)
-        log.warning("this detector cannot find %d of the 101 languages: %s", len(missing), names)
+        log.warning(
+            "this detector cannot find %d of the 101 languages: %s. With text of them: mglm corpus train-lid",
+            len(missing),
+            names,
+        )
     for file in files:
         if file.compression and file.size_bytes > LARGE_COMPRESSED_BYTES:
             log.warning(
@@ -350,17 +355,29 @@ def _report(manifest: Manifest, output: Path, seconds: float) -> None:
     for code in ordered[:LANGUAGES_SHOWN]:
         count = counts[code]
         megabytes = count["bytes"] / 1e6
-        log.info("  %-4s %-12s %9d documents %10.2f MB", code, language_name(code), count["documents"], megabytes)
+        name = language_name(code) if code != UNKNOWN else "undetermined"
+        log.info("  %-4s %-16s %9d documents %10.2f MB", code, name, count["documents"], megabytes)
     if len(ordered) > LANGUAGES_SHOWN:
         log.info("  … and %d more, all in manifest.json", len(ordered) - LANGUAGES_SHOWN)
     if broken := facts["rejected"].get(UNREADABLE):
         log.warning("%d input files could not be read to their end: see %s/rejected", broken, output)
+    if nameless := facts["rejected"].get(NO_TEXT):
+        field = manifest.config["text_field"]
+        log.warning("%d records have no text in %s: corpus.text_field names the field of the text", nameless, field)
+    undetermined = counts.get(UNKNOWN, {}).get("documents", 0)
+    if undetermined > NOTABLE_SHARE * facts["documents"]:
+        log.warning(
+            "%d of %d documents are undetermined, and later stages leave them out: the detector does not know their "
+            "language, or is less sure than corpus.lid_threshold (docs/corpus.md, Language detection)",
+            undetermined,
+            facts["documents"],
+        )
     log.info(
         "%s: %d documents of %d languages (%d undetermined) from %d records, %d duplicates, %d rejected, %.0f s",
         output,
         facts["documents"],
         len(set(counts) - {UNKNOWN}),
-        counts.get(UNKNOWN, {}).get("documents", 0),
+        undetermined,
         facts["records_in"],
         facts["duplicates"],
         sum(facts["rejected"].values()),

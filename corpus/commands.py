@@ -29,7 +29,11 @@ def build(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Read, normalise, detect languages, drop exact duplicates: raw files to Parquet documents, all accounted for."""
+    """Read raw files; sort their documents by language.
+
+    Text is normalised, its language detected, duplicates are dropped, and every record is accounted for. Out come
+    Parquet files.
+    """
     from core.config import RunConfig
     from core.spark import SparkConfig
     from corpus.build import build as build_documents
@@ -61,7 +65,10 @@ def train_lid(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Train, quantise, combine and evaluate a language detector from labelled text."""
+    """Train a language detector on labelled text.
+
+    It is quantised, combined with another, and measured on what was held out.
+    """
     from core.config import RunConfig
     from corpus.lid_config import LidConfig
     from corpus.train_lid import summary
@@ -92,7 +99,10 @@ def lid_quality(
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Measure detectors on labelled text: F1 by language, confusions, the effect of threshold and length."""
+    """Measure language detectors on labelled text.
+
+    F1 by language, confusions, the effect of threshold and length.
+    """
     from core.config import RunConfig
     from corpus.lid_config import LidConfig
     from corpus.lid_quality import lid_quality as measure
@@ -114,7 +124,10 @@ def report(
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """What a corpus holds by language, and where every other record went: a table, and a page with plots."""
+    """Show what a corpus holds, and where other records went.
+
+    A table by language; with --output, also a page with plots.
+    """
     from corpus.report import report as report_on
 
     typer.echo(report_on(documents, output, overwrite=overwrite))
@@ -128,7 +141,10 @@ def delete(
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Take documents out of a finished corpus, by id or URL; `mglm delete` does it for shards and runs too."""
+    """Take documents out of a corpus, by id or URL.
+
+    `mglm delete` does it for shards and runs too.
+    """
     from core.config import RunConfig
     from core.spark import SparkConfig
     from corpus.delete import delete_documents, wanted_ids

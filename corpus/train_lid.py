@@ -163,6 +163,7 @@ def _check(documents: Sequence[LabelledDocument]) -> None:
             "the labelled text",
             found=f"{len(documents)} documents of {len(counts)} languages",
             expected="two languages at least, with two documents or more each: one to train on, one to measure by",
+            action="add labelled text of other languages, e.g. --input examples/documents.jsonl",
         )
 
 

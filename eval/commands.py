@@ -44,7 +44,7 @@ def prepare_command(
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make prompted examples of a task, to train on, to tune on and held-out ones."""
+    """Make a task's prompted examples: train, dev, held-out."""
     from core.config import RunConfig
     from eval.config import EvalConfig
     from eval.prepare import prepare
@@ -65,7 +65,10 @@ def few_shot_command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of which examples are shown.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Put training examples, with their answers, before every held-out question; then `mglm eval predict` as always."""
+    """Put answered examples before every held-out question.
+
+    Then `mglm eval predict` as always.
+    """
     from eval.few_shot import few_shot
 
     few_shot(examples, output, shots=shots, shown=shown, asked=asked, seed=seed, overwrite=overwrite)
@@ -144,7 +147,10 @@ def bits_per_byte_command(
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Measure how many bits a model needs for a byte of held-out text, language by language."""
+    """Measure the bits a model needs per byte of held-out text.
+
+    Language by language.
+    """
     from core.config import RunConfig
     from eval.bits_per_byte import measure
     from eval.config import EvalConfig
@@ -167,7 +173,10 @@ def sweep_command(
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Predict and score at every combination of decoding settings; the rows as JSON, best first."""
+    """Predict and score at every combination of settings.
+
+    Of decoding; the rows as JSON, best first.
+    """
     from core.config import RunConfig
     from eval.config import EvalConfig
     from eval.sweep import numbers, sweep
@@ -197,7 +206,10 @@ def rating_command(
     key: Annotated[Path | None, typer.Option("--key", help="The key of the filled sheet.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make a blinded sheet for people to compare two systems by; or count a filled one, as JSON."""
+    """Make a blinded sheet for people to rate, or count one.
+
+    Two systems side by side; a filled sheet is counted as JSON.
+    """
     from eval.rating import make_sheet, tally
 
     if sheet is not None and key is not None and not predictions:
@@ -225,7 +237,10 @@ def report_command(
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Show scores beside the paper's, systems beside one another, and bits per byte."""
+    """Show scores beside the paper's and other systems'.
+
+    And bits per byte.
+    """
     from core.config import RunConfig
     from core.manifest import write_atomically
     from eval.config import EvalConfig
@@ -251,7 +266,10 @@ def harness_command(
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write examples as local tasks of lm-evaluation-harness, for `python -m eval.harness run --model mglm`."""
+    """Write examples as tasks of lm-evaluation-harness.
+
+    For `python -m eval.harness run --model mglm`.
+    """
     from core.config import RunConfig
     from eval.config import EvalConfig
     from eval.harness_tasks import write_harness_tasks
@@ -272,7 +290,10 @@ def contamination_command(
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Count what of held-out examples stands in the documents that a model is trained on (a Spark job)."""
+    """Count test text that stands in the training documents.
+
+    A Spark job.
+    """
     from core.config import RunConfig
     from core.spark import SparkConfig
     from eval.config import EvalConfig

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -19,7 +19,13 @@ from serve.commands import serve
 from tokenizer.commands import app as tokenizer_app
 from train.commands import app as train_app
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.command()(demo)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(balancing_app, name="balancing")
@@ -38,10 +44,21 @@ app.command()(delete)
 app.command()(estimate)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"mglm {version('mglm')}")
+        raise typer.Exit
+
+
 @app.callback()
 def front_door(
     context: typer.Context,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more of what happens.")] = False,
+    version: Annotated[  # noqa: ARG001 (its callback does it all)
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Make a multilingual GLM of your own: crawl, balance, tokenize, pretrain, fine-tune, evaluate, summarise."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # for loading weights; our own steps have theirs
@@ -82,6 +99,22 @@ EXTRA_OF = {
 }
 
 
+# What an option takes, as a user reads it; typer would print the types of Python.
+VALUE_NAMES = {"Path": "PATH", "int": "N", "float": "NUMBER", "str": "TEXT"}
+
+
+def name_values(command: Any) -> None:
+    """Gives the options of a command, and of those below it, that have no name for their value one by its type."""
+    for parameter in command.params:
+        described = parameter.type_descriptor
+        kind = getattr(next(iter(get_args(described.annotation)), described.annotation), "__name__", "")
+        takes_a_value = not getattr(parameter, "is_flag", True)  # an argument's name is in the usage already
+        if parameter.metavar is None and takes_a_value and not described.is_choice and kind in VALUE_NAMES:
+            parameter.metavar = VALUE_NAMES[kind]
+    for below in getattr(command, "commands", {}).values():
+        name_values(below)
+
+
 # What a machine refuses at a place where no stage expected it: the user's to mend, so one line and no traceback.
 REFUSALS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
@@ -115,8 +148,10 @@ def main() -> None:
 
 
 def _run() -> None:
+    command = typer.main.get_command(app)
+    name_values(command)
     try:
-        app()
+        command()
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRA_OF:

@@ -17,8 +17,12 @@ PAPER_VOCABULARY = 250_112
 
 def demo(
     input_: Annotated[
-        list[Path] | None,
-        typer.Option("--input", help="Your own JSONL (plain or .gz) with a `text` field; repeatable."),
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="PATH",
+            help="Your own text, as `mglm corpus build` reads it; repeatable. Default: examples/.",
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", help="Directory for all that is made.")] = Path("runs/demo"),
     config: Annotated[
@@ -27,7 +31,9 @@ def demo(
     ] = None,
     set_: SetOption = None,
 ) -> None:
-    """Walk the whole road, from raw text to a summary of an unseen article and report.html.
+    """Walk the whole road, from raw text to a report.
+
+    The report, report.html, shows each stage and summaries of an article that none of them read.
 
     Each stage is one of the other commands, printed as it runs. Finished stages are not redone; run it again after a
     kill and it continues.
@@ -40,7 +46,10 @@ def demo(
 def package(
     output: Annotated[Path, typer.Option("--output", help="The zip to make, e.g. mglm.zip.")],
 ) -> None:
-    """Put the program into one zip, for `spark-submit --py-files`; what it needs is installed on the workers."""
+    """Put the program into one zip, for Spark workers.
+
+    It is for `spark-submit --py-files`; what the program needs is installed on the workers.
+    """
     from core.log import get_logger
     from mglm.package import package as make
 
@@ -58,7 +67,10 @@ def delete(
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Delete documents from corpus and shards, and write into runs which of their steps had drawn them."""
+    """Delete documents from corpus and shards.
+
+    Runs that are named get a record of which of their steps had drawn them.
+    """
     from core.config import RunConfig
     from mglm.delete import delete as delete_everywhere
 
@@ -82,7 +94,10 @@ def push(
     overwrite: OverwriteOption = False,
     jobs: JobsOption = 8,
 ) -> None:
-    """Copy a finished stage, or a run's last checkpoint, to an object store; what lists the files goes last."""
+    """Copy a stage or a run's last checkpoint to an object store.
+
+    What lists the files goes last, so a copy that has it is whole.
+    """
     from mglm.transfer import push as send
 
     typer.echo(send(input_, output, overwrite=overwrite, jobs=jobs))
@@ -93,7 +108,10 @@ def pull(
     output: Annotated[Path, typer.Option("--output", help="A new directory; it appears when it is whole.")],
     jobs: JobsOption = 8,
 ) -> None:
-    """Copy what `mglm push` has completed to a directory, every file checked against its sha256."""
+    """Copy what `mglm push` has completed to a directory.
+
+    Every file is checked against its sha256.
+    """
     from mglm.transfer import pull as fetch
 
     typer.echo(fetch(input_, output, jobs=jobs))
@@ -108,7 +126,9 @@ class Precision(StrEnum):
 def summarize(
     model: Annotated[Path, typer.Option("--model", help="Hugging Face directory made by `mglm model convert`.")],
     to: Annotated[str, typer.Option("--to", help="Language of the summary: zh or en.")],
-    file: Annotated[Path | None, typer.Argument(help="UTF-8 article; standard input without it.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="UTF-8 article; standard input without it.")
+    ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max-new-tokens", help="At most so many tokens; default the model's own, up to 200.")
     ] = None,
@@ -127,7 +147,10 @@ def summarize(
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Summarise one article into Chinese or English, to standard output. All settings: [summarize] of --config."""
+    """Summarise one article into Chinese or English.
+
+    The summary goes to standard output. All settings: [summarize] of --config.
+    """
     from core.config import RunConfig
     from model.convert import check_export
     from model.summarize_config import SummarizeConfig
@@ -178,7 +201,9 @@ def estimate(
     ] = PAPER_VOCABULARY,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of Markdown.")] = False,
 ) -> None:
-    """Estimate what a run takes: core-hours, GPU-hours, days, disk, network, memory and, with prices, euros.
+    """Estimate what a run takes, from hours to euros.
+
+    Core-hours, GPU-hours, days, disk, network, memory and, with prices, euros.
 
     Reads [estimate] (the crawl and the machines), [model] and [pretrain]; configs/large.toml is the paper's run.
     """

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from balancing.config import BalancingConfig
 from core.config import RunConfig, Section
-from core.errors import MGLMError
 from core.manifest import MANIFEST_NAME, hash_of, inputs_of_files, write_atomically
 from core.spark import SparkConfig
 from corpus.config import CorpusConfig
+from corpus.inputs import find_inputs
 from eval.config import EvalConfig
 from mglm.stages import DemoStage, demo_stages
 from mglm.walk import say, walk
@@ -49,20 +49,22 @@ SECTION_MODELS: dict[str, type[Section]] = {
 }
 
 
-def run_demo(inputs: Sequence[Path], output: Path, config: Path | None, overrides: Sequence[str]) -> Path:
+def run_demo(inputs: Sequence[str], output: Path, config: Path | None, overrides: Sequence[str]) -> Path:
     """Walks all stages, writes report.html and returns its path.
 
-    `inputs` are the user's JSONL files; without any, the texts of examples/. Fine-tuning always learns from the
-    summaries in examples/.
+    `inputs` are whatever `mglm corpus build` reads; without any, the texts of examples/. Fine-tuning always learns
+    from the summaries in examples/.
 
     Raises:
         MGLMError: an input is missing or empty, or a stage failed; finished stages stay.
     """
-    sources = [_checked(path) for path in inputs] or [_checked(EMBEDDED)]
+    sources = list(inputs) or [str(EMBEDDED)]
     config = config or ROOT / "configs" / ("own_text.toml" if inputs else "demo.toml")
     settings = checked_config(config, overrides)
+    files = find_inputs(sources, RunConfig(config, overrides).section("corpus", CorpusConfig))
     stages = demo_stages(sources, [EMBEDDED], output, config, overrides, settings.processes)
-    identity = hash_of([config.read_text("utf-8"), list(overrides), inputs_of_files([*sources, EMBEDDED])])
+    identities = {file.path: file.identity for file in files} | inputs_of_files([EMBEDDED])
+    identity = hash_of([config.read_text("utf-8"), list(overrides), identities])
     report = output / REPORT_NAME
     if report.exists() and _walked_before(output, stages, identity):
         say(f"nothing to do: all {len(stages)} stages were made before from the same input and config")
@@ -77,7 +79,7 @@ def run_demo(inputs: Sequence[Path], output: Path, config: Path | None, override
     from mglm.report import write_report
 
     page_started = time.monotonic()
-    write_report(report, gather(output, sources, EMBEDDED, stages))
+    write_report(report, gather(output, sources, files, EMBEDDED, stages))
     hashes = {stage.output.name: stage.manifest().content_hash() for stage in stages}
     write_atomically(output / RECORD_NAME, json.dumps({"identity": identity, "stages": hashes}, indent=1))
     say(f"report and summaries of an unseen article  ({time.monotonic() - page_started:.1f} s)")
@@ -91,20 +93,6 @@ def checked_config(config: Path, overrides: Sequence[str]) -> DemoConfig:
     for name, model in SECTION_MODELS.items():
         run.section(name, model)
     return run.section("demo", DemoConfig)
-
-
-def _checked(path: Path) -> Path:
-    if not path.exists():
-        raise MGLMError(
-            f"input {path}", found="no such file", expected="JSONL with a text field", action="mend --input"
-        )
-    if path.is_dir():
-        raise MGLMError(
-            f"input {path}", found="a directory", expected="a JSONL file", action="name its files one by one"
-        )
-    if path.stat().st_size == 0:
-        raise MGLMError(f"input {path}", found="an empty file", expected="JSONL with a text field")
-    return path
 
 
 def _walked_before(output: Path, stages: Sequence[DemoStage], identity: str) -> bool:

@@ -38,7 +38,9 @@ def transfer(
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Tune on chosen pairs of languages, ask every model for all pairs, and show matrix, prompts and weights.
+    """Tune on some pairs of languages, ask for all.
+
+    Shows matrix, prompts and weights.
 
     The same command continues a run that was stopped; finished tunings are not done again.
     """
@@ -59,7 +61,10 @@ def make(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write a small world: documents, articles with titles, and the task's declaration. [world] has its size."""
+    """Write a small world: documents, articles with titles.
+
+    And the task's declaration. [world] has its size.
+    """
     from core.config import RunConfig
     from mglm.world import WorldConfig, make_world
 
@@ -72,7 +77,9 @@ def run(
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Make a small world, pretrain on it, and run the transfer experiment with every switch against forgetting.
+    """Make a small world, pretrain, run the transfer experiment.
+
+    With every switch against forgetting.
 
     About a quarter of an hour on two cores. Run it again after a kill and it continues.
     """

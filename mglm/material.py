@@ -14,6 +14,8 @@ from core.languages import UNKNOWN, canonical_code
 from core.manifest import read_manifest
 from core.plan import read_plan
 from core.text import normalise
+from corpus.file_systems import local_path
+from corpus.inputs import JSON_LINES, InputFile
 from mglm.demo import ROOT
 from mglm.report import DetectionRow, LanguageRow, ReportMaterial, Sample, StageRow, UnseenArticle
 from mglm.stages import DemoStage
@@ -23,17 +25,19 @@ UNSEEN = ROOT / "examples" / "unseen.txt"
 SAMPLES_SHOWN = 6
 
 
-def gather(run: Path, inputs: Sequence[Path], examples: Path, stages: Sequence[DemoStage]) -> ReportMaterial:
-    """The material of the finished demo in `run`; the unseen article is summarised here, by `model.Summarizer`."""
+def gather(
+    run: Path, inputs: Sequence[str], files: Sequence[InputFile], examples: Path, stages: Sequence[DemoStage]
+) -> ReportMaterial:
+    """The material of the finished demo in `run`, made of `inputs`, which are `files`; the unseen article is summarised here, by `model.Summarizer`."""
     corpus = read_manifest(run / "corpus", "documents/1")
     pretrain = read_manifest(run / "pretrain", "checkpoint/1")
     losses = {folder: read_rows(run / folder / "metrics.jsonl") for folder in ("pretrain", "finetune")}
     tokenizer = read_manifest(run / "tokenizer", "tokenizer/1")
-    embedded = list(inputs) == [examples]
+    embedded = list(inputs) == [str(examples)]
     rejected = sum(corpus.facts["rejected"].values())
     return ReportMaterial(
         title="mGLM demo",
-        subtitle="the texts of examples/" if embedded else ", ".join(path.name for path in inputs),
+        subtitle="the texts of examples/" if embedded else ", ".join(Path(source).name for source in inputs),
         parameters=pretrain.facts["parameters"],
         vocabulary=tokenizer.facts["pieces"],
         training_tokens=sum(row["tokens"] for row in losses["pretrain"]),
@@ -42,7 +46,7 @@ def gather(run: Path, inputs: Sequence[Path], examples: Path, stages: Sequence[D
         balance_png=(run / "plan" / "balance.png").read_bytes(),
         losses=losses,
         scores=json.loads((run / "scores" / "scores.json").read_text("utf-8")),
-        detection=detection_rows(run / "corpus", inputs),
+        detection=detection_rows(run / "corpus", [Path(file.path) for file in files if _readable(file)]),
         samples=samples(run),
         unseen=unseen_article(run / "model"),
         facts={"records": f"{corpus.facts['records_in']:,} in, {rejected:,} rejected"},
@@ -107,6 +111,10 @@ def detection_rows(corpus: Path, inputs: Sequence[Path]) -> list[DetectionRow]:
                     right[code] += code == found
                     undetermined[code] += found == UNKNOWN
     return [DetectionRow(code, n, right[code], undetermined[code]) for code, n in documents.most_common()]
+
+
+def _readable(file: InputFile) -> bool:
+    return file.format == JSON_LINES and file.compression in (None, "gzip") and local_path(file.path) == file.path
 
 
 def readable_records(path: Path) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ class DemoStage:
 
 
 def demo_stages(
-    inputs: Sequence[Path], examples: Sequence[Path], run: Path, config: Path, overrides: Sequence[str], nproc: int
+    inputs: Sequence[str], examples: Sequence[Path], run: Path, config: Path, overrides: Sequence[str], nproc: int
 ) -> list[DemoStage]:
     """The whole road: `inputs` are crawled text, `examples` hold the summaries for fine-tuning, `run` takes it all."""
     shared = ["--config", str(config), "--overwrite"]  # the run directory is the demo's own
@@ -44,7 +44,7 @@ def demo_stages(
         words = [*name.split(), *map(str, arguments), "--output", str(run / folder), *shared]
         return DemoStage(name, tuple(words), run / folder, schema, describe)
 
-    given = [word for path in inputs for word in ("--input", str(path))]
+    given = [word for source in inputs for word in ("--input", source)]
     given_examples = [word for path in examples for word in ("--input", str(path))]
     plan = run / "plan" / "plan.json"
     processes = ("--nproc", str(nproc))

@@ -52,7 +52,10 @@ def describe(
     precision: Annotated[Precision, typer.Option("--precision", help="Of the weights.")] = Precision.bf16,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Count parameters, memory and arithmetic of a layout, and the bytes each process sends in a step."""
+    """Count parameters, memory and arithmetic of a layout.
+
+    And the bytes that each process sends in a step.
+    """
     from core.config import RunConfig
     from model.config import ModelConfig
     from model.describe import describe as count
@@ -78,7 +81,9 @@ def parity(
     nproc: Annotated[int, typer.Option("--nproc", min=1, help="Processes to start on this machine.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a layout instead of a table.")] = False,
 ) -> None:
-    """Train a tiny GLM under every layout of N processes and in one, and compare losses and gradients.
+    """Check that every layout of N processes trains alike.
+
+    Trains a tiny GLM under each and in one process, and compares losses and gradients.
 
     Exit status 1 if a layout differs by more than rounding explains.
     """
@@ -145,7 +150,10 @@ def extend(
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Grow a checkpoint to an extended vocabulary or to longer contexts, for `mglm train` to go on with."""
+    """Grow a checkpoint to more pieces or to longer contexts.
+
+    `mglm train` goes on from there.
+    """
     from model.extend import extend_checkpoint
 
     extend_checkpoint(checkpoint, tokenizer, output, positions=positions, overwrite=overwrite)
@@ -157,7 +165,10 @@ def weight_change(
     after: Annotated[Path, typer.Option("--after", help="One of the same shape, e.g. after fine-tuning.")],
     as_json: Annotated[bool, typer.Option("--json", help="A list of JSON objects instead of a table.")] = False,
 ) -> None:
-    """Show how far training has moved each layer: the norm of the difference beside the norm of the weights."""
+    """Show how far training has moved each layer.
+
+    The norm of the difference beside the norm of the weights.
+    """
     from dataclasses import asdict
 
     from model.weight_change import weight_change as changes_between

@@ -57,7 +57,7 @@ class Topology(Section):
                     f"{name} {size} under {axis} parallelism {split}",
                     found=f"{size} / {split} = {size / split:.2f}",
                     expected="a whole number",
-                    action=f"choose a {axis} that divides {size}",
+                    action=f"choose a {axis}-parallel size that divides {size}",
                 )
         self._check_parts(model)
         return self.data(world_size)

@@ -40,7 +40,7 @@ def import_(
     output: OutputOption,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Take a SentencePiece model from elsewhere as the tokenizer, its ids unchanged."""
+    """Take a SentencePiece model from elsewhere, ids unchanged."""
     from tokenizer.foreign import import_model
 
     import_model(model, output, overwrite=overwrite)
@@ -58,7 +58,10 @@ def extend(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Append pieces for new languages to a unigram vocabulary; the old ones keep their ids."""
+    """Append pieces for new languages to a unigram vocabulary.
+
+    The old ones keep their ids.
+    """
     from core.config import RunConfig
     from tokenizer.config import TokenizerConfig
     from tokenizer.extend import extend_tokenizer
@@ -86,7 +89,10 @@ def report(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Measure what a vocabulary spends on each language's held-out text, and on the same text in English."""
+    """Measure what a vocabulary spends on each language.
+
+    On its held-out text, and, with --parallel, beside the same text in English.
+    """
     from core.config import RunConfig
     from tokenizer.config import TokenizerConfig
     from tokenizer.report import make_report
@@ -120,7 +126,10 @@ def shard(
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Tokenise the training documents of the plan's languages into Arrow shards, with Spark."""
+    """Tokenise the plan's languages into Arrow shards.
+
+    Their training documents, with Spark.
+    """
     from core.config import RunConfig
     from core.spark import SparkConfig
     from tokenizer.config import TokenizerConfig

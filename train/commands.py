@@ -57,7 +57,7 @@ def pretrain(
     measured: MeasuredOption = None,
     as_json: JSONOption = False,
 ) -> None:
-    """Train a GLM from nothing on shards, in the plan's language shares.
+    """Train a GLM from nothing, in the plan's language shares.
 
     The same command continues a run that was stopped; under torchrun each process is a worker.
     """
@@ -99,7 +99,9 @@ def finetune(
     measured: MeasuredOption = None,
     as_json: JSONOption = False,
 ) -> None:
-    """Train a checkpoint further on prompted examples; or a Hugging Face model that is not ours (mT5, BLOOM, NLLB …),
+    """Train a checkpoint further on prompted examples.
+
+    Or a Hugging Face model that is not ours (mT5, BLOOM, NLLB …),
     to compare with.
 
     The same command continues a run that was stopped; under torchrun each process is a worker.
@@ -159,7 +161,10 @@ def curves(
     runs: Annotated[list[Path], typer.Option("--run", help="Output of pretraining or fine-tuning; repeatable.")],
     output: Annotated[Path, typer.Option("--output", help="File to draw: .png, .svg or .pdf.")],
 ) -> None:
-    """Draw loss, held-out bits per byte, throughput, gradient norm and waits of one run or several."""
+    """Draw the curves of one run or several.
+
+    Loss, held-out bits per byte, throughput, gradient norm and waits.
+    """
     from train.curves import draw_curves
 
     draw_curves(runs, output)

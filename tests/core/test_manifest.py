@@ -63,7 +63,7 @@ def test_the_same_work_killed_before_its_end_is_resumed_with_its_files(tmp_path:
 def test_other_work_is_kept_unless_overwriting_is_asked_for(tmp_path: Path) -> None:
     output = tmp_path / "plan"
     make_plan(output)
-    with pytest.raises(MGLMError, match="--overwrite"):
+    with pytest.raises(MGLMError, match=r"alpha was 0.3, now 0.7.*--overwrite"):
         open_plan(output, alpha=0.7)
     assert read_manifest(output, "plan/1").config == {"alpha": 0.3}
     assert not open_plan(output, alpha=0.7, overwrite=True).done

@@ -1,10 +1,16 @@
 import json
+import re
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from mglm.cli import app, name_values
 
 ROOT = Path(__file__).parents[2]
 # What only a verb that needs it may load: each costs a good part of a second.
@@ -43,11 +49,33 @@ def test_every_command_explains_itself(command: str) -> None:
     assert done.stdout.startswith("Usage:")
 
 
+def test_lists_of_commands_show_whole_sentences_and_no_types_of_python() -> None:
+    command = typer.main.get_command(app)
+    name_values(command)
+
+    def below(group: Any) -> Iterator[Any]:
+        for inner in getattr(group, "commands", {}).values():
+            yield inner
+            yield from below(inner)
+
+    groups = [command, *(inner for inner in below(command) if hasattr(inner, "commands"))]
+    for group in groups:
+        lines = group.get_help(group.context_class(group)).partition("Commands:")[2].splitlines()
+        assert not [line for line in lines if line.endswith("...")]
+    for inner in below(command):
+        assert not re.search(r"<(list|str|int|float)", inner.get_help(inner.context_class(inner))), inner.name
+
+
+def test_the_short_ways_to_help_and_version() -> None:
+    assert mglm("corpus", "build", "-h").stdout == mglm("corpus", "build", "--help").stdout
+    assert re.fullmatch(r"mglm \d+\.\d+\.\d+\n", mglm("--version").stdout)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["demo", "--input", "none.jsonl"], ["none.jsonl", "no such file"]),
-        (["demo", "--input", "examples"], ["examples", "a directory"]),
+        (["demo", "--input", "EMPTY"], ["empty.jsonl", "an empty file"]),
         (["demo", "--set", "corpus.nothing=1"], ["corpus.nothing", "unknown key", "lid_threshold"]),
         (["corpus", "build", "--input", "none.jsonl", "--output", "OUT"], ["none.jsonl", "no such file"]),
         (["corpus", "build", "--input", "EMPTY", "--output", "OUT"], ["empty.jsonl", "an empty file"]),
