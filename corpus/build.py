@@ -363,7 +363,7 @@ def _report(manifest: Manifest, output: Path, seconds: float) -> None:
         log.warning("%d input files could not be read to their end: see %s/rejected", broken, output)
     if nameless := facts["rejected"].get(NO_TEXT):
         field = manifest.config["text_field"]
-        log.warning("%d records have no text in %s: corpus.text_field names the field of the text", nameless, field)
+        log.warning("%d records have no text in the field %s; corpus.text_field names another", nameless, field)
     undetermined = counts.get(UNKNOWN, {}).get("documents", 0)
     if undetermined > NOTABLE_SHARE * facts["documents"]:
         log.warning(

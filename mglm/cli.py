@@ -56,7 +56,7 @@ def _show_version(wanted: bool) -> None:
 def front_door(
     context: typer.Context,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more of what happens.")] = False,
-    version: Annotated[  # noqa: ARG001 (its callback does it all)
+    version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:

@@ -12,8 +12,6 @@ import typer
 from core.errors import MGLMError
 from core.options import ConfigOption, OverwriteOption, SetOption
 
-PAPER_VOCABULARY = 250_112
-
 
 def demo(
     input_: Annotated[
@@ -197,8 +195,9 @@ def estimate(
     config: ConfigOption = None,
     set_: SetOption = None,
     vocab_size: Annotated[
-        int, typer.Option("--vocab-size", min=1, help="Rows of the vocabulary, padding included.")
-    ] = PAPER_VOCABULARY,
+        int | None,
+        typer.Option("--vocab-size", min=1, help="Rows of the vocabulary, padding included; default: [tokenizer]'s."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of Markdown.")] = False,
 ) -> None:
     """Estimate what a run takes, from hours to euros.
@@ -215,13 +214,15 @@ def estimate(
     from mglm.estimate_page import markdown
     from model.config import ModelConfig
     from tokenizer.config import TokenizerConfig
+    from tokenizer.encoding import padded_rows
     from train.config import PretrainConfig
 
     run = RunConfig(config, set_ or ())
     section, tokenizer = run.section("estimate", EstimateConfig), run.section("tokenizer", TokenizerConfig)
     sample_bytes = run.section("balancing", BalancingConfig).sample_bytes
     data = DataConfig(sample_bytes, tokenizer.training_bytes, tokenizer.num_threads)
-    made = reckon(section, run.section("model", ModelConfig), run.section("pretrain", PretrainConfig), data, vocab_size)
+    rows = vocab_size or padded_rows(tokenizer.vocab_size)
+    made = reckon(section, run.section("model", ModelConfig), run.section("pretrain", PretrainConfig), data, rows)
     print(json.dumps(asdict(made)) if as_json else markdown(made, section), end="\n" if as_json else "")
 
 

@@ -28,7 +28,10 @@ SAMPLES_SHOWN = 6
 def gather(
     run: Path, inputs: Sequence[str], files: Sequence[InputFile], examples: Path, stages: Sequence[DemoStage]
 ) -> ReportMaterial:
-    """The material of the finished demo in `run`, made of `inputs`, which are `files`; the unseen article is summarised here, by `model.Summarizer`."""
+    """The material of the finished demo in `run`, made of `inputs`, which are `files`.
+
+    The unseen article is summarised here, by `model.Summarizer`.
+    """
     corpus = read_manifest(run / "corpus", "documents/1")
     pretrain = read_manifest(run / "pretrain", "checkpoint/1")
     losses = {folder: read_rows(run / folder / "metrics.jsonl") for folder in ("pretrain", "finetune")}

@@ -47,6 +47,11 @@ _BYTES_WITHIN = 1_000  # byte pieces stand among the first pieces of a model
 _SPACE_MARK = "▁"  # U+2581
 
 
+def padded_rows(pieces: int) -> int:
+    """Rows of the embedding for so many pieces: the commands behind them, then padding."""
+    return -(-(pieces + _COMMAND_ROOM) // PADDED_TO) * PADDED_TO
+
+
 def normalised(text: str) -> str:
     """What is left of `text` after encoding and decoding with a model trained here."""
     text = text.replace(_SPACE_MARK, " ")
@@ -62,7 +67,7 @@ class Tokenizer:
         self.pieces: int = self._processor.get_piece_size()
         self.unknown_id: int = self._processor.unk_id()
         self.has_bytes = any(self._processor.is_byte(index) for index in range(min(self.pieces, _BYTES_WITHIN)))
-        self.vocab_size = -(-(self.pieces + _COMMAND_ROOM) // PADDED_TO) * PADDED_TO
+        self.vocab_size = padded_rows(self.pieces)
         self.sha256 = hashlib.sha256(model).hexdigest()
         self.eos_id = self.pad_id = self.command_id("<|endoftext|>")
         self.cls_id = self.command_id("[CLS]")

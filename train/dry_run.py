@@ -164,7 +164,7 @@ def as_text(forecast: Forecast) -> str:
         "finished": "already trained to its end: nothing to do",
         "other": "other work there is replaced (--overwrite)",
     }[f.state]
-    days = f"{f.days:.2f} days ({f.days * 24:.1f} h)" if f.days is not None else "unknown"
+    days = _duration(f.days) if f.days is not None else "unknown"
     rate = f"{f.tokens_per_s:,.0f} tokens/s ({f.rate_source})" if f.tokens_per_s else f.rate_source
     lines = [
         f"{f.name}: {state}",
@@ -172,7 +172,7 @@ def as_text(forecast: Forecast) -> str:
         f"layout       tensor {f.tensor} × pipeline {f.pipeline} × data {f.data} = "
         f"{f.tensor * f.pipeline * f.data} processes, {f.micro_batches} micro-batches each a step",
         f"memory       {_size(f.memory_bytes_per_process)} in each process, without the libraries' own",
-        f"data         {f.steps:,} steps, {f.tokens / 1e9:,.3f} thousand million tokens",
+        f"data         {f.steps:,} steps, {f.tokens:,} tokens",
         f"disk         {_size(f.disk_bytes)} of {_size(f.disk_free_bytes)} free: "
         f"{f.checkpoints_kept} checkpoints of {_size(f.checkpoint_bytes)}",
         f"time         {days} for {f.steps_left:,} steps at {rate}",
@@ -180,10 +180,17 @@ def as_text(forecast: Forecast) -> str:
     if f.epochs:
         repeated = [lang for lang, epochs in f.epochs.items() if epochs > _REPEATED]
         most, times = next(iter(f.epochs.items()))
-        lines.append(f"repetition   {len(repeated)} of {len(f.epochs)} languages; most {most}, {times:.2f} times")
+        lines.append(
+            f"repetition   {len(repeated)} of {len(f.epochs)} languages are drawn more than once; most {most}, "
+            f"{times:.2f} times"
+        )
         cells = [f"{lang:>4} {epochs:9.3f}" for lang, epochs in f.epochs.items()]
         lines += ["  " + "   ".join(cells[start : start + 6]) for start in range(0, len(cells), 6)]
     return "\n".join(lines)
+
+
+def _duration(days: float) -> str:
+    return f"{days:.2f} days ({days * 24:.1f} h)" if days > 1 / 24 else f"{days * 24 * 60:.1f} minutes"
 
 
 def _rate(given: float | None, measured: Path | None, own: list[dict[str, Any]]) -> tuple[float | None, str]:
