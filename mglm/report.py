@@ -122,7 +122,7 @@ def render(material: ReportMaterial) -> str:
 
 def _stages(material: ReportMaterial) -> str:
     rows = [
-        [escaped(row.name), f"<code>{escaped(row.command)}</code>", escaped(row.made), duration(row.seconds),
+        [escaped(row.name), escaped(row.made), f"<code>{escaped(row.command)}</code>", duration(row.seconds),
          size(row.peak_bytes), size(row.size_bytes)]
         for row in material.stages
     ]  # fmt: skip
@@ -130,7 +130,7 @@ def _stages(material: ReportMaterial) -> str:
     peaks = [row.peak_bytes for row in material.stages if row.peak_bytes is not None]
     bytes_on_disk = sum(row.size_bytes for row in material.stages)
     total = ["all", "", "", duration(seconds), size(max(peaks, default=None)), size(bytes_on_disk)]
-    heads = ["stage", "command", "made", "time", "peak memory", "on disk"]
+    heads = ["stage", "made", "command", "time", "peak memory", "on disk"]
     return table("Each stage is a command of its own; this is what ran, in order.", heads, rows, 3, totals=[total])
 
 
@@ -201,7 +201,7 @@ def _scores(material: ReportMaterial) -> str:
     pairs = [row(language(p["lang"]), language(p["target_lang"]), p) for p in material.scores["pairs"]]
     totals = [row("all", language(target["target_lang"]), target) for target in material.scores["targets"]]
     totals.append(row("all", "all", material.scores["overall"]))
-    heads = ["from", "to", "words by", "examples", "ROUGE-1", "ROUGE-2", "ROUGE-L"]
+    heads = ["from", "to", "split into words by", "examples", "ROUGE-1", "ROUGE-2", "ROUGE-L"]
     note = "ROUGE F-measures between 0 and 1 on held-out texts, without stemming. With few examples they say little."
     return f"<p>{note}</p>" + table("ROUGE by language pair.", heads, pairs, 3, totals=totals)
 
