@@ -6,7 +6,8 @@ from importlib import resources
 
 import numpy as np
 import regex
-from numpy.typing import NDArray
+
+from core.character_table import CharacterTable
 
 # ISO 15924 code → the regex module's Unicode script property. Ordered as they are likely in a crawl.
 SCRIPTS = {
@@ -43,7 +44,6 @@ NO_SCRIPT = "Zyyy"  # ISO 15924 for "common": no letter at all
 OTHER_SCRIPT = "Zzzz"  # ISO 15924 for "unknown": letters of a script not in the table
 
 _CODES = (*SCRIPTS, OTHER_SCRIPT, NO_SCRIPT)
-_NOT_MET = 255
 _LOOKED_AT = 1_000  # characters: enough to tell, and no document costs more
 
 
@@ -54,7 +54,7 @@ def script_of(text: str) -> str:
     never writes, and `Hani` where neither has (`人口`). A text without letters is `Zyyy`.
     """
     beginning = text[:_LOOKED_AT]
-    found = np.bincount(_scripts_of_characters(beginning), minlength=len(_CODES)).tolist()
+    found = np.bincount(_table().look_up(beginning), minlength=len(_CODES)).tolist()
     counts = {code: count for code, count in zip(_CODES, found, strict=True) if count and code != NO_SCRIPT}
     if not counts:
         return NO_SCRIPT
@@ -67,22 +67,10 @@ def script_of(text: str) -> str:
     return _chinese_script(Counter(beginning)) if script == "Hani" else script
 
 
-def _scripts_of_characters(text: str) -> NDArray[np.uint8]:
-    """Of each character its place in `_CODES`. Looked up in a table that is filled as characters are met."""
-    table = _table()
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    kinds: NDArray[np.uint8] = table[codes]
-    new = codes[kinds == _NOT_MET]
-    if new.size:
-        for code in set(new.tolist()):
-            table[code] = _CODES.index(_script_of_character(chr(code)))
-        kinds = table[codes]
-    return kinds
-
-
 @cache
-def _table() -> NDArray[np.uint8]:
-    return np.full(0x110000, _NOT_MET, np.uint8)
+def _table() -> CharacterTable:
+    """Of each character the place of its script in `_CODES`."""
+    return CharacterTable(lambda character: _CODES.index(_script_of_character(character)))
 
 
 @cache

@@ -6,7 +6,7 @@ near-duplicates is Spark SQL, on keys.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from corpus.inputs import Split
 from corpus.joining import Joining
 from corpus.merge import Merged, Merging, Piece
 from corpus.mojibake import MOJIBAKE
-from corpus.parts import KEYS, PartWriter, Summary, finished_parts, part_name, read_journal, summarise
+from corpus.parts import Keys, PartWriter, Summary, finished_parts, part_name, read_journal, summarise
 from corpus.passes import Passes, Passing
 from corpus.readers import read_records
 from corpus.records import RAW_CHARACTERS, Accepted
@@ -33,7 +33,6 @@ from corpus.rules import Rules
 from corpus.verdicts import Document, Refusal
 
 Session = SparkSession
-Keys = Callable[[str], bytes | None]
 JOURNALS_OF_TASK = 2_000
 
 
@@ -54,8 +53,8 @@ class Reading:
             return
         config = self.config
         detector = self._detector()
-        rules, keys = Rules(config.rules), keys_of(config)
-        writer = PartWriter(self.parts, name, config.run_bytes)
+        rules = Rules(config.rules)
+        writer = PartWriter(self.parts, name, config.run_bytes, keys_of(config))
         for split in splits:
             for offset, verdict in read_records(split, config, writer.skipped):
                 place = {"source": split.path, "offset": offset}
@@ -70,7 +69,7 @@ class Reading:
                     continue
                 document, detection = judged
                 writer.changes += document.changes
-                writer.add(place | _describe(document, detection, config, keys))
+                writer.add(place | _describe(document, detection, config))
         writer.finish()
 
     def _detector(self) -> LanguageDetector:
@@ -140,10 +139,10 @@ def find_near_duplicates(session: SparkSession, keys: Path, work: Path, target: 
     return write_near_duplicates(session, keys, work, target)
 
 
-def keys_of(config: CorpusConfig) -> Keys:
-    """What is kept of a text so that near-duplicates can be found: nothing where they are not looked for."""
+def keys_of(config: CorpusConfig) -> Keys | None:
+    """What is kept of texts so that near-duplicates can be found; None where they are not looked for."""
     if not config.near_duplicates.enabled:
-        return lambda _: None
+        return None
     from corpus.near_duplicates import packed_keys
 
     return partial(packed_keys, config=config.near_duplicates)
@@ -170,8 +169,8 @@ def _mended(verdict: Accepted) -> Counter[str]:
     return Counter([MOJIBAKE] if verdict.mended else [])
 
 
-def _describe(document: Document, detection: Detection, config: CorpusConfig, keys: Keys) -> dict[str, Any]:
-    """The columns of a document but its place, its language and its keys."""
+def _describe(document: Document, detection: Detection, config: CorpusConfig) -> dict[str, Any]:
+    """The columns of a document but its place."""
     doc_id = document_id(document.text)
     return {
         "doc_id": doc_id,
@@ -185,5 +184,4 @@ def _describe(document: Document, detection: Detection, config: CorpusConfig, ke
         "n_bytes": len(document.text.encode("utf-8")),
         "split": split_of(doc_id, config.heldout_share),
         "quality": document.quality,
-        KEYS: keys(document.text),
     }

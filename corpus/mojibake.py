@@ -4,11 +4,14 @@ Of 17,772 clean documents in 101 languages it changes 8, all of them rightly, so
 encoding is mended: quotes, widths, ligatures and HTML entities stay as the author has them.
 """
 
-import re
 from functools import cache
 
 import ftfy
+import numpy as np
+from ftfy.badness import is_bad
 from ftfy.chardata import CHARMAP_ENCODINGS
+
+from core.character_table import CharacterTable
 
 MOJIBAKE = "mojibake_repaired"  # as the build counts it
 
@@ -27,26 +30,44 @@ _CONFIG = ftfy.TextFixerConfig(
 
 def mend(text: str) -> str:
     """`text` with its mojibake repaired line by line; most texts come back as they are, and quickly."""
-    suspect = _suspect()
-    if suspect.search(text) is None:
+    if text.isascii():
         return text
-    lines = text.split("\n")
-    mended = [ftfy.fix_text(line, _CONFIG) if suspect.search(line) else line for line in lines]
-    return "\n".join(mended)
+    suspects = _suspects(text)
+    if not suspects:
+        return text
+    pieces: list[str] = []
+    done = seen = 0
+    for place in suspects:
+        if place < seen:  # on a line that was looked at
+            continue
+        start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+        seen = len(text) if end < 0 else end
+        line = text[start:seen]
+        if is_bad(line):  # what ftfy itself asks first, without the rest that it does to any line
+            pieces += [text[done:start], ftfy.fix_text(line, _CONFIG)]
+            done = seen
+    return "".join([*pieces, text[done:]])
 
 
-@cache
-def _suspect() -> re.Pattern[str]:
-    """Matches wherever ftfy could find something: a lead byte of UTF-8 and a continuation, seen through a code page.
+def _suspects(text: str) -> list[int]:
+    """Places where ftfy could find something: a lead byte of UTF-8 before a continuation, seen through a code page.
 
     ftfy itself looks at every character in a dozen ways; this leaves it a few lines of most texts.
     """
-    leads = [_characters(encoding, 0xC2, 0xF5) for encoding in CHARMAP_ENCODINGS]
-    continuations = [_characters(encoding, 0x80, 0xC0) for encoding in CHARMAP_ENCODINGS]
-    pairs = "|".join(f"(?<=[{lead}])[{after}]" for lead, after in zip(leads, continuations, strict=True))
-    # Two plain classes first: `re` runs over text that has neither without trying the pairs.
-    return re.compile(f"[{''.join(leads)}](?=[{''.join(continuations)}])(?:{pairs})")
+    bits = _bits().look_up(text)
+    pairs = bits[:-1] & (bits[1:] >> len(CHARMAP_ENCODINGS))
+    pairs &= (1 << len(CHARMAP_ENCODINGS)) - 1
+    places: list[int] = np.flatnonzero(pairs).tolist()
+    return places
 
 
-def _characters(encoding: str, first: int, stop: int) -> str:
-    return re.escape("".join(bytes([byte]).decode(encoding) for byte in range(first, stop)))
+@cache
+def _bits() -> CharacterTable:
+    """Of every character a bit for each code page in which it is a lead byte, then one in which it is a continuation."""
+    bits: dict[str, int] = {}
+    for number, encoding in enumerate(CHARMAP_ENCODINGS):
+        for first, stop, shift in ((0xC2, 0xF5, 0), (0x80, 0xC0, len(CHARMAP_ENCODINGS))):
+            for byte in range(first, stop):
+                character = bytes([byte]).decode(encoding)
+                bits[character] = bits.get(character, 0) | 1 << number + shift
+    return CharacterTable(lambda character: bits.get(character, 0), bits=32)

@@ -6,7 +6,7 @@ run is what a task holds at once; a large file makes several.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ KEYS_TABLE = pa.schema(
     ]
 )
 _ROWS_TABLE = RUN_TABLE.append(pa.field(KEYS, pa.binary()))
+
+Keys = Callable[[Sequence[str]], Sequence[bytes | None]]  # of texts
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ def finished_parts(directory: Path) -> set[int]:
 class PartWriter:
     """Takes rows in the order of the input and writes a part. Memory holds one run of text and its sorted copy."""
 
-    def __init__(self, directory: Path, name: str, run_bytes: int) -> None:
-        self._path, self._run_bytes = directory / name, run_bytes
+    def __init__(self, directory: Path, name: str, run_bytes: int, keys_of: Keys | None = None) -> None:
+        """`keys_of`: what is kept of texts so that near-duplicates can be found; None where they are not looked for."""
+        self._path, self._run_bytes, self._keys_of = directory / name, run_bytes, keys_of
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._documents = RunWriter(self._path)
         self._rows: list[Mapping[str, Any]] = []
@@ -138,7 +141,7 @@ class PartWriter:
         self.changes: Counter[str] = Counter()
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """A document: the columns of documents/1 and `lang`, with its keys or without."""
+        """A document: the columns of documents/1 and `lang`."""
         self.records += 1
         self._rows.append(row)
         self._chunk_bytes += row["n_bytes"]
@@ -188,9 +191,10 @@ class PartWriter:
     def _end_chunk(self) -> None:
         if self._rows:
             columns = [
-                pa.array([row.get(field.name) for row in self._rows], field.type, from_pandas=False)
-                for field in _ROWS_TABLE
+                pa.array([row[field.name] for row in self._rows], field.type, from_pandas=False) for field in RUN_TABLE
             ]
+            keys = self._keys_of([row["text"] for row in self._rows]) if self._keys_of else [None] * len(self._rows)
+            columns.append(pa.array(keys, pa.binary()))
             self._held.append(pa.RecordBatch.from_arrays(columns, schema=_ROWS_TABLE))
         self._held_bytes += self._chunk_bytes
         self._rows, self._chunk_bytes = [], 0
