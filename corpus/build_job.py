@@ -68,7 +68,8 @@ class Reading:
                     writer.reject(place | {"reason": judged.reason, "detail": judged.detail, "raw": raw})
                     continue
                 document, detection = judged
-                writer.changes += document.changes
+                if document.changes:
+                    writer.changes += document.changes
                 writer.add(place | _describe(document, detection, config))
         writer.finish()
 
@@ -156,10 +157,13 @@ def _judge(
     if isinstance(before, Refusal):
         return before
     detection = detector.detect(before.text, config.lid_threshold)
-    after = rules.after_detection(replace(before, lang=detection.lang, script=script_of(before.text)))
+    script = script_of(before.text)
+    after = rules.after_detection(  # not by `replace`, which costs as much as finding the script
+        Document(before.text, before.url, detection.lang, script, before.quality, before.changes)
+    )
     if isinstance(after, Refusal):
         return after
-    if after.text != before.text:  # equal texts must have one language, whatever they were before
+    if after.text is not before.text and after.text != before.text:  # equal texts must have one language, whatever they were before
         detection = detector.detect(after.text, config.lid_threshold)
         after = replace(after, lang=detection.lang, script=script_of(after.text))
     return after, detection
