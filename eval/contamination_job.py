@@ -5,7 +5,7 @@ scratch files: a killed job goes on with the files that are missing.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 from core.document_ranges import EVERY_HASH, survey_file, train_documents
 from core.manifest import hash_of, write_atomically
 from core.spark import into_bins, run_tasks
-from eval.ngrams import Wanted, hashes_of
+from core.word_runs import blocks
+from eval.ngrams import Wanted, hashes_of_texts
 
 DOCUMENTS_SHOWN = 3  # doc_ids noted for each stretch; how many documents have it is always counted
 
@@ -51,12 +52,25 @@ def search_file(documents: Path, lengths: dict[str, int], wanted: Path, journal:
     found: Found = {}
     for group in survey_file(documents, path):
         for batch in train_documents(documents, [group], EVERY_HASH):
-            for doc_id, text in zip(batch.column("doc_id").to_pylist(), batch.column("text").to_pylist(), strict=True):
-                for hash_ in hashes.among(hashes_of(text, lengths[group.lang])).tolist():
-                    count, ids = found.setdefault(hash_, (0, []))
-                    found[hash_] = (count + 1, ids if len(ids) >= DOCUMENTS_SHOWN else [*ids, doc_id])
+            doc_ids = iter(batch.column("doc_id").to_pylist())
+            for texts in blocks(batch.column("text").to_pylist()):
+                for some, doc_id in zip(wanted_of(texts, lengths[group.lang], hashes), doc_ids, strict=False):
+                    for hash_ in some:
+                        count, ids = found.setdefault(hash_, (0, []))
+                        found[hash_] = (count + 1, ids if len(ids) >= DOCUMENTS_SHOWN else [*ids, doc_id])
     write_atomically(note, json.dumps(found))
     return found
+
+
+def wanted_of(texts: Sequence[str], length: int, hashes: Wanted) -> list[list[int]]:
+    """Of each text those of its stretches that are wanted."""
+    stretches, counts = hashes_of_texts(texts, length)
+    ends = np.cumsum(counts)
+    wanted: list[list[int]] = [[] for _ in texts]
+    places = np.flatnonzero(hashes.likely(stretches))
+    for number in np.unique(np.searchsorted(ends, places, side="right")).tolist():
+        wanted[number] = hashes.among(stretches[ends[number] - counts[number] : ends[number]]).tolist()
+    return wanted
 
 
 @cache

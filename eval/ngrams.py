@@ -8,8 +8,9 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from core.word_runs import Hashes, hashed_words, runs_of
+from core.word_runs import Counts, Hashes, hashed_words, runs_of
 from tokenizer.fertility import word_unit
 
 _FILTER_BITS = 24
@@ -23,7 +24,13 @@ def length_of(lang: str, words: int, characters: int) -> int:
 
 def hashes_of(text: str, length: int) -> Hashes:
     """[units − length + 1] of uint64: the hash of every stretch of `length` units in order; none of a shorter text."""
-    return runs_of(hashed_words(unicodedata.normalize("NFKC", text).casefold()), length)
+    return hashes_of_texts([text], length)[0]
+
+
+def hashes_of_texts(texts: Sequence[str], length: int) -> tuple[Hashes, Counts]:
+    """The same of many texts, one after the other; and how many stretches each of them has."""
+    folded = [text if text.isascii() else unicodedata.normalize("NFKC", text).casefold() for text in texts]
+    return runs_of(*hashed_words(folded), length)
 
 
 class Wanted:
@@ -35,9 +42,14 @@ class Wanted:
         self._table = np.zeros(1 << _FILTER_BITS, np.bool_)
         self._table[hashes >> _FILTER_SHIFT] = True
 
+    def likely(self, hashes: Hashes) -> NDArray[np.bool_]:
+        """Which of `hashes` may be wanted; hardly any other."""
+        found: NDArray[np.bool_] = self._table[hashes >> _FILTER_SHIFT]
+        return found
+
     def among(self, hashes: Hashes) -> Hashes:
         """Those of `hashes` that are wanted, each once, sorted."""
-        likely: Hashes = np.unique(hashes[self._table[hashes >> _FILTER_SHIFT]])
+        likely: Hashes = np.unique(hashes[self.likely(hashes)])
         if not len(likely) or not len(self._hashes):
             return likely[:0]
         places = np.minimum(np.searchsorted(self._hashes, likely), len(self._hashes) - 1)
