@@ -39,7 +39,7 @@ class Lever:
     name: str
     execution: dict[str, Any]
     head_on_all: bool = False
-    fused_adamw: bool | None = None
+    fused_adamw: bool = True
     compiled: bool = False
     needs_gpu: bool = False
 
@@ -51,7 +51,6 @@ LEVERS = [
     Lever("attention sdpa, dense mask", {"attention": "sdpa"}, needs_gpu=True),
     Lever("fp32", {"precision": "fp32"}, needs_gpu=True),
     Lever("layers recomputed", {"recompute": "full"}),
-    Lever("AdamW fused", {}, fused_adamw=True),
     Lever("AdamW not fused", {}, fused_adamw=False),
     Lever("layers compiled", {}, compiled=True, needs_gpu=True),
 ]
@@ -149,7 +148,7 @@ def _step(lever: Lever, model: ModelConfig, arguments: argparse.Namespace) -> Ca
     """One update as train/loop.py makes it."""
     from megatron.core.pipeline_parallel import get_forward_backward_func
 
-    from model.optimizer import build_optimizer
+    from model.optimizer import build_optimizer, use_fused
     from model.parallel import build_chunks
 
     execution = Execution.model_validate({"precision": arguments.precision, **lever.execution})
@@ -157,10 +156,7 @@ def _step(lever: Lever, model: ModelConfig, arguments: argparse.Namespace) -> Ca
         model, arguments.vocab_size, Topology(), seed=1, execution=execution, distributed_optimizer=False
     )
     optimizer = build_optimizer(chunks, learning_rate=1e-5, precision=execution.precision, distributed_optimizer=False)
-    if lever.fused_adamw is not None:
-        for part in getattr(optimizer, "chained_optimizers", [optimizer]):
-            for group in part.optimizer.param_groups:
-                group["fused"], group["foreach"] = lever.fused_adamw, not lever.fused_adamw
+    use_fused(optimizer, fused=lever.fused_adamw)
     if lever.compiled:
         for chunk in chunks:
             for layer in chunk.module.modules():

@@ -53,6 +53,27 @@ class GLMEmbedding(MegatronModule):
             return self.dropout(hidden_SBH)
 
 
+class TiedHead(tensor_parallel.ColumnParallelLinear):
+    """The head with the word embeddings' weight, its own copy where they lie on another pipeline stage.
+
+    It is called as a module, for megatron awaits an update's weights, which it gathers during the forward pass, before
+    the module that they belong to.
+    """
+
+    def forward(
+        self,
+        hidden: Tensor,
+        weight_VH: Tensor,
+        labels_N: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        chunk: int = 1,
+    ) -> Tensor:
+        """Logits [..., V / tensor] of hidden states [..., H]; with labels, losses [N] of [N, H]."""
+        if labels_N is None:
+            return F.linear(hidden, weight_VH)
+        return head_losses(hidden, weight_VH, labels_N, label_smoothing, self.tp_group, chunk)
+
+
 class GLMModel(LanguageModule):
     """One chunk of GLM: a pipeline stage or, interleaved, one of its parts; the whole model when there is one stage.
 
@@ -90,7 +111,7 @@ class GLMModel(LanguageModule):
             vp_stage=virtual_stage,
         )
         if post_process:
-            self.output_layer = tensor_parallel.ColumnParallelLinear(
+            self.output_layer = TiedHead(
                 config.hidden_size,
                 vocab_size,
                 config=config,
@@ -138,18 +159,12 @@ class GLMModel(LanguageModule):
         hidden_BSH = self._whole(hidden_SBH)[:length].transpose(0, 1)
         weight_VH = self.shared_embedding_or_output_weight()
         if read_B is not None:
-            return F.linear(hidden_BSH[torch.arange(len(read_B), device=read_B.device), read_B], weight_VH)
-        if labels_BS is None:
-            return F.linear(hidden_BSH, weight_VH)
-        scored_BS = labels_BS != IGNORED_LABEL
-        return head_losses(
-            hidden_BSH[scored_BS],
-            weight_VH,
-            labels_BS[scored_BS],
-            label_smoothing,
-            self.pg_collection.tp,
-            self.head_chunk,
-        )
+            hidden_BSH = hidden_BSH[torch.arange(len(read_B), device=read_B.device), read_B]
+        elif labels_BS is not None:
+            rows_N, places_N = (labels_BS != IGNORED_LABEL).nonzero(as_tuple=True)  # a GPU is waited for here, once
+            labels_N = labels_BS[rows_N, places_N]
+            return self.output_layer(hidden_BSH[rows_N, places_N], weight_VH, labels_N, label_smoothing, self.head_chunk)
+        return self.output_layer(hidden_BSH, weight_VH)
 
     def _whole(self, hidden_SBH: Tensor) -> Tensor:
         """All positions on every tensor-parallel rank; backward, the ranks' gradients are added up."""

@@ -1,7 +1,8 @@
 """Adam and its schedule from megatron-core, connected to the model, and the repairs their saving and loading need.
 
 Without apex and TransformerEngine, megatron-core 0.16.1 runs on torch's AdamW, whose `step` it mishandles when it
-loads; `ready_for_load` and `after_load` mend that. The distributed optimizer saves the wrong stretches of its state
+loads; `ready_for_load` and `after_load` mend that; and it reads the norm of each gradient on the host, for which a GPU
+stands still: `_norm` and `_scale` replace that. The distributed optimizer saves the wrong stretches of its state
 where its buffer has several buckets with padding between them; `_padded_between_buckets` mends that.
 tests/model/test_checkpoint.py resumes and compares.
 """
@@ -12,10 +13,11 @@ from typing import Any
 
 import torch
 from megatron.core.distributed import finalize_model_grads
-from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer import OptimizerConfig, clip_grads, get_megatron_optimizer
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+from torch import Tensor
 
 from model.execution import Precision
 from model.parallel import DTYPES
@@ -58,7 +60,9 @@ def build_optimizer(
         params_dtype=DTYPES[precision],
         use_distributed_optimizer=distributed_optimizer,
     )
+    clip_grads.l2_norm_impl, clip_grads.multi_tensor_scale_impl = _norm, _scale
     optimizer = get_megatron_optimizer(config, chunks)
+    use_fused(optimizer)
     for part in filter(_is_distributed, _at_work(optimizer)):
         part.get_parameter_state_dp_zero = _padded_between_buckets(part)
     model_config = chunks[0].config
@@ -68,6 +72,13 @@ def build_optimizer(
         syncs = [chunk.no_sync for chunk in chunks]
         model_config.no_sync_func = syncs if len(syncs) > 1 else syncs[0]
     return optimizer
+
+
+def use_fused(optimizer: Any, *, fused: bool = True) -> None:
+    """Has AdamW update all parameters in one kernel instead of a dozen passes over memory, each with its copy."""
+    for part in _at_work(optimizer):
+        for group in part.optimizer.param_groups:
+            group["fused"], group["foreach"] = fused, not fused
 
 
 def build_scheduler(
@@ -178,18 +189,19 @@ def _fill(part: Any) -> None:
 
 
 def after_load(optimizer: Any) -> None:
-    """Gives every parameter a `step` of its own.
+    """Gives every parameter a `step` of its own, on its device, where the fused AdamW reads it.
 
     megatron hands all of them one tensor (distrib_optimizer.py, load_state_dict), which AdamW would then count up once
     per parameter: a silently wrong bias correction.
     """
+    use_fused(optimizer)  # a checkpoint says what the AdamW was that wrote it
     for part in _at_work(optimizer):
-        for state in part.optimizer.state.values():
+        for parameter, state in part.optimizer.state.items():
             if "step" in state:
-                state["step"] = state["step"].clone()
+                state["step"] = state["step"].to(parameter.device, copy=True)
 
 
-def main_parameters(chunks: list[Any], optimizer: Any) -> dict[str, tuple[torch.Tensor, Any]]:
+def main_parameters(chunks: list[Any], optimizer: Any) -> dict[str, tuple[Tensor, Any]]:
     """Parameter's name → the tensor that AdamW updates, and that AdamW. For one process that holds the whole model.
 
     The tensor is the parameter itself, its fp32 copy, or, in a distributed optimizer, a flat view or copy of it.
@@ -208,6 +220,16 @@ def main_parameters(chunks: list[Any], optimizer: Any) -> dict[str, tuple[torch.
                 if any(main is held for group in part.optimizer.param_groups for held in group["params"]):
                     found[name] = (main, part.optimizer)
     return found
+
+
+def _norm(_chunk: int, _flag: Tensor, tensors: list[list[Tensor]], *_: Any) -> tuple[Tensor, None]:
+    """megatron's `l2_norm_impl`: the norm of all tensors as one of one element, on their device."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors[0]))).reshape(1), None
+
+
+def _scale(_chunk: int, _flag: Tensor, tensors: list[list[Tensor]], factor: float) -> None:
+    """megatron's `multi_tensor_scale_impl`, which clipping gives the same tensors twice."""
+    torch._foreach_mul_(tensors[1], factor)
 
 
 def _padded_between_buckets(part: Any) -> Any:
@@ -233,7 +255,7 @@ def _padded_between_buckets(part: Any) -> Any:
     return state
 
 
-def _spread(coalesced: torch.Tensor, buffer: Any) -> torch.Tensor:
+def _spread(coalesced: Tensor, buffer: Any) -> Tensor:
     """A buffer's values, its buckets one after another, each put where it begins in the padded buffer."""
     whole, offset = coalesced.new_zeros(buffer.numel), 0
     for (start, _), bucket in zip(buffer.bucket_indices, buffer.buckets, strict=True):

@@ -202,7 +202,7 @@ def _cause(failures: Mapping[int, Any]) -> tuple[int, Any]:
 
 def _lost_another(words: str) -> bool:
     """Whether an error says that the process at the other end of a connection has gone."""
-    signs = ("closed by peer", "reset by peer", "Broken pipe", "gloo/transport", "remote process exited")
+    signs = ("closed by peer", "reset by peer", "Broken pipe", "gloo/transport", "remote process exited", "NCCL error")
     return any(sign in words for sign in signs)
 
 
@@ -237,8 +237,7 @@ def _environment(nproc: int) -> Iterator[None]:
     """What workers inherit: cores shared between them, gloo on the loopback, our mark; values set by the user win."""
     threads = max(1, len(os.sched_getaffinity(0)) // nproc)
     wanted = {"OMP_NUM_THREADS": str(threads), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(_SAVE_TIMEOUT_S)}
-    if not gpus():
-        wanted["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo looks up the host's name, which need not resolve
+    wanted["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo looks up the host's name, which need not resolve; GPUs use it too
     root = str(Path(__file__).resolve().parents[1])
     former = dict(os.environ)
     try:

@@ -323,4 +323,8 @@ def _give_up(trainer: Trainer, result: StepResult, events: EventLog | None) -> N
 
 
 def _on_device(array: Any) -> Tensor:
-    return torch.from_numpy(array).to(torch.cuda.current_device(), non_blocking=True)
+    """Through page-locked memory on GPUs: from any other the copy waits for all that was asked of the device before."""
+    tensor = torch.from_numpy(array)
+    if torch.cuda.is_available():
+        tensor = tensor.pin_memory()
+    return tensor.to(torch.cuda.current_device(), non_blocking=True)
