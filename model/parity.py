@@ -36,10 +36,11 @@ GRADIENT_TOLERANCE = 1e-4  # ‖difference‖ / ‖gradient‖ of a whole tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """A topology with its kind of optimizer; `name` as printed."""
+    """A topology with its kind of optimizer; `name` as printed. `overlap`: communication during the passes, as on GPUs."""
 
     topology: Topology
     distributed_optimizer: bool = False
+    overlap: bool = False
 
     @property
     def name(self) -> str:
@@ -48,7 +49,8 @@ class Layout:
             words.append(f"interleaved {self.topology.virtual_pipeline}")
         if self.topology.sequence_parallel:
             words.append("sequence parallel")
-        return " ".join([*words, "distributed optimizer"] if self.distributed_optimizer else words)
+        words += ["distributed optimizer"] if self.distributed_optimizer else []
+        return " ".join([*words, "overlapped"] if self.overlap else words)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Parity:
 
 
 def layouts_of(world_size: int) -> list[Layout]:
-    """Every tensor × pipeline × data that fills `world_size`, with each of the switches that it allows."""
+    """Every tensor × pipeline × data that fills `world_size`, with each of the switches that it allows, and as it is
+    trained on GPUs."""
     found = []
     for tensor in range(1, world_size + 1):
         for pipeline in range(1, world_size // tensor + 1):
@@ -75,12 +78,13 @@ def layouts_of(world_size: int) -> list[Layout]:
                 continue
             for sequence in (False, True)[: 1 + (tensor > 1)]:
                 for virtual in (1, 2)[: 1 + (pipeline > 1)]:
-                    for distributed in (False, True)[: 1 + (tensor * pipeline < world_size)]:
-                        topology = Topology(
-                            tensor=tensor, pipeline=pipeline, sequence_parallel=sequence, virtual_pipeline=virtual
-                        )
-                        if MODEL.num_layers % (pipeline * virtual) == 0:
-                            found.append(Layout(topology, distributed))
+                    topology = Topology(
+                        tensor=tensor, pipeline=pipeline, sequence_parallel=sequence, virtual_pipeline=virtual
+                    )
+                    if MODEL.num_layers % (pipeline * virtual) == 0:
+                        split = tensor * pipeline < world_size
+                        found += [Layout(topology, distributed) for distributed in (False, True)[: 1 + split]]
+                        found += [Layout(topology, distributed_optimizer=True, overlap=True)] * (world_size > 1)
     return found
 
 
@@ -131,7 +135,9 @@ def measure_layouts(
 
     for layout in layouts:
         initialize(layout.topology, seed=7)
-        training = TinyTraining(MODEL, layout.topology, distributed_optimizer=layout.distributed_optimizer)
+        training = TinyTraining(
+            MODEL, layout.topology, distributed_optimizer=layout.distributed_optimizer, overlap=layout.overlap
+        )
         write = partial(_write_gradients, training, directory, layout)
         losses = []
         for step in range(STEPS):

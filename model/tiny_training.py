@@ -30,6 +30,7 @@ class TinyTraining:
         topology: Topology,
         *,
         distributed_optimizer: bool,
+        overlap: bool = False,
         seed: int = 7,
         execution: Execution | None = None,
     ) -> None:
@@ -37,7 +38,13 @@ class TinyTraining:
         self.gradient_norms: list[float] = []
         execution = execution or Execution()
         self.chunks = build_chunks(
-            model, VOCAB_SIZE, topology, seed=seed, execution=execution, distributed_optimizer=distributed_optimizer
+            model,
+            VOCAB_SIZE,
+            topology,
+            seed=seed,
+            execution=execution,
+            distributed_optimizer=distributed_optimizer,
+            overlap=overlap,
         )
         self.optimizer = build_optimizer(
             self.chunks,

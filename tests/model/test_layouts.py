@@ -79,6 +79,9 @@ def test_every_layout_computes_what_one_process_does(one_process: Path, two_proc
     assert {result.layout for result in results} == {
         "TP2 PP1", "TP2 PP1 sequence parallel", "TP1 PP2", "TP1 PP2 interleaved 2", "TP1 PP1",
         "TP1 PP1 distributed optimizer",
+        *(f"{split} distributed optimizer overlapped" for split in (
+            "TP2 PP1", "TP2 PP1 sequence parallel", "TP1 PP2", "TP1 PP2 interleaved 2", "TP1 PP1"
+        )),
     }  # fmt: skip
     assert [result for result in results if not result.holds] == []
 
