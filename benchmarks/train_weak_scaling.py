@@ -1,10 +1,11 @@
 """Weak scaling: the same work for each process, on more processes; and the model of a step held against it.
 
-    python -m benchmarks.train_weak_scaling [--steps 10] [--rows 8] [--gpus 64] [--mfu 0.5] [--slow-gbytes 50]
+    python -m benchmarks.train_weak_scaling [--steps 10] [--rows 4] [--gpus 64] [--mfu 0.5] [--slow-gbytes 40]
 
-Each process is one core with one thread. What one process does alone gives the model its arithmetic, an all-reduce of
-the gradients' size gives it the link; from both it says what two processes take, which is then measured. The rows for a
-cluster use the same formulas (model/scaling.py) with the figures given, which are assumptions, not measurements.
+Each process is one core with one thread. Two runs of one process at the same time, which know nothing of each other,
+give the model its arithmetic on cores that share memory bandwidth; an all-reduce of the gradients' size gives it the
+link; from both it says what two processes take, which is then measured. The rows for a cluster use the same formulas
+(model/scaling.py) with the figures given, which are assumptions, not measurements.
 """
 
 import argparse
@@ -19,12 +20,14 @@ from pathlib import Path
 
 from benchmarks.record import write_record
 from benchmarks.texts import make_shards
+from mglm.estimate import padded_rows
 from model.config import ModelConfig
 from model.describe import flops_per_token
 from model.execution import Execution
 from model.scaling import Cluster, step_time
 from model.topology import Topology
 from tokenizer.encoding import Tokenizer
+from train.config import PretrainConfig
 from train.metrics import read_metrics
 
 PAPER_VOCABULARY, PAPER_BATCH = 250_112, 2_560
@@ -46,20 +49,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mglm-bench-") as folder:
         work = Path(folder)
         make_shards(work, arguments.vocab_size, 6_000)
-        measured = {count: _step_s(work, count, arguments) for count in (1, 2)}
+        alone, beside, two = (_step_s(work, *runs, arguments) for runs in ((1, 1), (2, 1), (1, 2)))
         vocab_size = Tokenizer.load(work / "tokenizer").vocab_size
-    model, execution = ModelConfig.model_validate(SHAPE), Execution()
+    model, execution = padded_rows(ModelConfig.model_validate(SHAPE), PretrainConfig()), Execution()
     link = _link_bytes_per_s(model.parameters(vocab_size) * 4)
-    flops = arguments.rows * model.sequence_length * flops_per_token(model, vocab_size, execution) / measured[1]
+    flops = arguments.rows * model.sequence_length * flops_per_token(model, vocab_size, execution) / beside
     host = Cluster(flops, link, link, devices_per_machine=2, hidden=0.0)
-    two = step_time(
+    reckoned = step_time(
         model, vocab_size, Topology(), 2, execution, host,
         micro_batch=arguments.rows, global_batch=2 * arguments.rows,
     )  # fmt: skip
     rows = [
-        ["1 process, measured", f"{measured[1]:.3f}", "1"],
-        ["2 processes, measured", f"{measured[2]:.3f}", f"{measured[1] / measured[2]:.2f}"],
-        ["2 processes, by the model", f"{two.seconds:.3f}", f"{measured[1] / two.seconds:.2f}"],
+        ["1 process, measured", f"{alone:.3f}", "1"],
+        ["1 process beside another's run, measured", f"{beside:.3f}", f"{alone / beside:.2f}"],
+        ["2 processes, measured", f"{two:.3f}", f"{alone / two:.2f}"],
+        ["2 processes, by the model", f"{reckoned.seconds:.3f}", f"{alone / reckoned.seconds:.2f}"],
     ]
     rows += _cluster_rows(arguments)
     write_record(
@@ -68,14 +72,14 @@ def main() -> None:
         ["what", "seconds a step", "efficiency"],
         rows,
         remarks=[
-            f"{arguments.rows} rows of 512 for each process, data parallel, fp32, one thread each; the median step of "
+            f"{arguments.rows} rows of {model.sequence_length} positions for each process, data parallel, fp32, one "
+            "thread each; the median step of "
             f"{arguments.steps}. Efficiency: a step of one process ÷ a step of all.",
             f"The link between the two processes passes {link / 1e9:.2f} GB/s, measured with an all-reduce of the "
-            "gradients; on a machine whose cores share memory bandwidth and other work, arithmetic slows down too, "
-            "which the model does not know.",
+            "gradients. Cores share memory bandwidth: the model's arithmetic is that of a process beside another's run.",
             f"`large`, reckoned: {arguments.mfu:.0%} of {H200_TFLOPS:.0f} TFLOP/s on each GPU, "
             f"{arguments.fast_gbytes:g} GB/s inside a machine of 8, {arguments.slow_gbytes:g} GB/s for each GPU "
-            f"between machines, half of what can be hidden is; {PAPER_BATCH:,} rows of 512 a step. Efficiency is "
+            f"between machines, half of what can be hidden is; {PAPER_BATCH:,} rows of 576 a step. Efficiency is "
             "arithmetic's share of the step. No GPU has been measured.",
         ],
     )
@@ -83,7 +87,7 @@ def main() -> None:
 
 def _cluster_rows(arguments: argparse.Namespace) -> list[list[str]]:
     """The paper's model on GPUs: data parallel, and split over tensor and pipeline, to see what each costs."""
-    model, execution = ModelConfig(preset="large"), Execution(precision="bf16")
+    model, execution = padded_rows(ModelConfig(preset="large"), PretrainConfig()), Execution(precision="bf16")
     cluster = Cluster(
         H200_TFLOPS * 1e12 * arguments.mfu, arguments.fast_gbytes * 1e9, arguments.slow_gbytes * 1e9
     )  # fmt: skip
@@ -99,9 +103,8 @@ def _cluster_rows(arguments: argparse.Namespace) -> list[list[str]]:
     return rows
 
 
-def _step_s(work: Path, processes: int, arguments: argparse.Namespace) -> float:
-    """The median step of a run of `mglm train pretrain`."""
-    output = work / f"run{processes}"
+def _step_s(work: Path, runs: int, processes: int, arguments: argparse.Namespace) -> float:
+    """The median step of `runs` runs of `mglm train pretrain` at the same time."""
     settings = {
         **{f"model.{name}": value for name, value in SHAPE.items()},
         "pretrain.steps": arguments.steps,
@@ -109,11 +112,18 @@ def _step_s(work: Path, processes: int, arguments: argparse.Namespace) -> float:
         "pretrain.micro_batch_size": arguments.rows,
         "pretrain.tensorboard": "false",
     }
-    command = [sys.executable, "-m", "mglm", "train", "pretrain", "--nproc", str(processes), "--output", str(output)]
+    command = [sys.executable, "-m", "mglm", "train", "pretrain", "--nproc", str(processes)]
     command += ["--shards", str(work / "shards"), "--plan", str(work / "plan.json")]
     command += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-    return statistics.median(row["step_s"] for row in read_metrics(output / "metrics.jsonl")[2:])
+    outputs = [work / f"run{runs}-{processes}-{number}" for number in range(runs)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen([*command, "--output", str(output)], env=environment, stderr=subprocess.DEVNULL)
+        for output in outputs
+    ]
+    statuses = [process.wait() for process in started]
+    assert not any(statuses), f"runs ended with {statuses}"
+    return statistics.median(row["step_s"] for path in outputs for row in read_metrics(path / "metrics.jsonl")[2:])
 
 
 def _link_bytes_per_s(size: int) -> float:

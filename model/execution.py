@@ -13,6 +13,8 @@ from core.errors import MGLMError
 Precision = Literal["fp32", "bf16", "fp16"]
 Attention = Literal["auto", "sdpa", "flex"]
 Recompute = Literal["none", "full"]
+# As checkpoints name them, by torch's words.
+PRECISION_OF_DTYPE: dict[str, Precision] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class Execution(Section):

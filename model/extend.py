@@ -32,7 +32,7 @@ from model.checkpoint_meta import (
 )
 from model.config import ModelConfig
 from model.cpu import cpu_runtime
-from model.execution import Execution
+from model.execution import PRECISION_OF_DTYPE, Execution
 from model.optimizer import build_optimizer, main_parameters
 from model.parallel import build_chunks, initialize, shut_down
 from model.topology import Topology
@@ -41,7 +41,6 @@ from tokenizer.encoding import COMMANDS, Tokenizer
 _TABLE = "word_embeddings.weight"
 _POSITIONS = (".position_embeddings.weight", ".block_position_embeddings.weight")
 _COMMAND_ROWS = 1 + max(COMMANDS.values())
-_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def extend_checkpoint(
@@ -140,7 +139,7 @@ def grown_rows(rows_VH: Tensor, old: Tokenizer, new: Tokenizer, fresh_VH: Tensor
 
 def _built(model: ModelConfig, meta: dict[str, Any], vocab_size: int) -> tuple[list[Any], Any]:
     """Chunks and optimizer of one process, of the kinds that the checkpoint holds; a converted one has no optimizer."""
-    execution = Execution.model_validate({"precision": _PRECISIONS[meta["dtype"]], "attention": "sdpa"})
+    execution = Execution.model_validate({"precision": PRECISION_OF_DTYPE[meta["dtype"]], "attention": "sdpa"})
     distributed = meta["optimizer"] == "a distributed"
     chunks = build_chunks(
         model, vocab_size, Topology(), execution=execution, distributed_optimizer=distributed, overlap=False

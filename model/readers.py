@@ -13,7 +13,7 @@ from model.checkpoint_meta import locate_checkpoint, read_meta
 from model.config import ModelConfig
 from model.convert import HF
 from model.cpu import cpu_runtime
-from model.execution import Execution
+from model.execution import PRECISION_OF_DTYPE, Execution
 from model.hf.configuration_mglm import MGLMConfig
 from model.hf.modeling_mglm import GLMForConditionalGeneration
 from model.released import check_weights, read_released
@@ -143,10 +143,8 @@ def _load_megatron(step: Path, model: ModelConfig, meta: Mapping[str, Any]) -> d
 
         initialize(Topology(), seed=0)
         try:
-            is_bf16 = meta["dtype"] == "bfloat16"
-            (stage,) = build_stages(
-                model, meta["vocab_size"], Topology(), Execution(precision="bf16" if is_bf16 else "fp32")
-            )
+            execution = Execution(precision=PRECISION_OF_DTYPE[meta["dtype"]])
+            (stage,) = build_stages(model, meta["vocab_size"], Topology(), execution)
             load_checkpoint(step, [stage])
             state = {name: weight.cpu() for name, weight in stage.state_dict().items() if isinstance(weight, Tensor)}
         finally:

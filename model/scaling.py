@@ -2,7 +2,8 @@
 
 A step is arithmetic plus the communication that arithmetic does not hide:
 
-- arithmetic: the step's operations over what a device does (its peak × the utilisation measured on one device);
+- arithmetic: the step's operations over what a device does while all others of its machine work, for they may share
+  memory bandwidth or power: its peak × the utilisation measured so;
 - idle pipeline stages: (p − 1) / (v · m) of it for m micro-batches and v parts of a stage (Narayanan et al. 2021);
 - tensor parallelism: four all-reduces a layer and pass over the fast link inside a machine, never hidden;
 - pipeline parallelism: hidden states between neighbours, over the slow link where a machine's devices do not hold the
@@ -10,9 +11,11 @@ A step is arithmetic plus the communication that arithmetic does not hide:
 - data parallelism: gradients reduced and weights gathered, on the slow link as soon as there are two machines. `hidden`
   of it runs during the backward pass; the rest, with the embedding's gradient, which is complete last, does not.
 
-Bandwidths are of one device and one direction, as bytes a second that really pass. Latencies, stragglers and the
-filesystem are left out: at 10 MB and more a message they are small, but a model that fits a measurement on two machines
-is worth more than this one.
+Bandwidths are of one device and one direction, as bytes a second that really pass. Left out are latencies, stragglers,
+the filesystem; what communication takes from arithmetic that runs at
+the same time (a GPU's cores and memory, a CPU's cores); and the update of the weights, which the utilisation holds as
+it was measured. At 10 MB and more a message the first is small, but a model that fits a measurement on two machines is
+worth more than this one.
 """
 
 from dataclasses import dataclass
@@ -27,7 +30,7 @@ from model.topology import Topology
 class Cluster:
     """What a model of a step takes from outside."""
 
-    flops: float  # a second that a device really does in a step without communication: its peak × utilisation
+    flops: float  # a second that each device does when all work without communication: its peak × utilisation
     fast_bytes_per_s: float  # between devices of a machine
     slow_bytes_per_s: float  # between machines, for each device
     devices_per_machine: int = 8
@@ -66,7 +69,11 @@ def step_time(
     micro_batch: int,
     global_batch: int,
 ) -> StepTime:
-    """One step of `global_batch` rows on tensor × pipeline × `data` devices."""
+    """One step of `global_batch` rows on tensor × pipeline × `data` devices.
+
+    `model.sequence_length` is the length of the rows as they are computed, with the masks and starts of blanks and
+    padding: 576 for 512 tokens of text (train.blank_infilling.row_length).
+    """
     counted: Description = describe(
         model, vocab_size, topology, data, execution, micro_batch=micro_batch, global_batch=global_batch
     )

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import torch
-
 from model.checkpoint_meta import CHECKPOINTS_NAME, TOKENIZER_NAME
 from model.cpu import cpu_runtime
-from model.execution import Execution
+from model.execution import PRECISION_OF_DTYPE, Execution
 from model.export import write_export
 from model.readers import LoadedModel
 from model.topology import Topology
@@ -21,10 +19,8 @@ def write_megatron(output: Path, loaded: LoadedModel) -> int:
 
         initialize(Topology(), seed=0)
         try:
-            is_bf16 = loaded.weights[WORD_EMBEDDINGS].dtype == torch.bfloat16
-            (stage,) = build_stages(
-                loaded.model, loaded.vocab_size, Topology(), Execution(precision="bf16" if is_bf16 else "fp32")
-            )
+            precision = PRECISION_OF_DTYPE[str(loaded.weights[WORD_EMBEDDINGS].dtype).removeprefix("torch.")]
+            (stage,) = build_stages(loaded.model, loaded.vocab_size, Topology(), Execution(precision=precision))
             state = hf_to_megatron(loaded.weights, loaded.model.num_attention_heads)
             stage.load_state_dict({**stage.state_dict(), **state})
             meta = {

@@ -13,13 +13,13 @@ from typing import Any
 from core.errors import MGLMError
 from model.checkpoint_meta import checkpoint_hash, locate_checkpoint, read_meta
 from model.config import ModelConfig
+from model.execution import PRECISION_OF_DTYPE
 from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
 from train.batches import window_length
 from train.config import PretrainConfig
 
-_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _SAME_DATA = ("shards", "shares", "window", "seed", "windows_per_step")
 
 
@@ -91,7 +91,7 @@ def check_continued(
                 expected=f"{field_name} {wanted}, as configured",
                 action="give the [model] section that it was trained with",
             )
-    precision = _PRECISIONS.get(str(meta.get("dtype")), str(meta.get("dtype")))
+    precision = PRECISION_OF_DTYPE[meta["dtype"]]
     if precision != config.precision:
         raise MGLMError(
             name,

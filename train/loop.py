@@ -274,8 +274,10 @@ def run(job: Job, *, then_ends: bool = False) -> int:
                 developed = development.measure(trainer.chunks)
                 if record is not None:
                     record.development(trainer.step, developed)
-            # What was measured is saved, so that the best can be kept.
-            if at_end or result.stop or developed or trainer.step % job.config.save_interval == 0:
+            # A bad step's weights may be beyond repair, and saving them would rotate good ones away. What was measured
+            # is saved, so that the best can be kept.
+            due = trainer.step % job.config.save_interval == 0 and not result.bad
+            if at_end or result.stop or developed or due:
                 of_record = record.state if record is not None else {}
                 trainer.save(heldout_bits_per_byte=scores, development=developed, **of_record)
             if result.stop and not at_end:

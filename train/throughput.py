@@ -4,6 +4,7 @@ MFU = floating-point operations of the model, as `model.describe.step_flops` cou
 at their peak in that time. Peaks are those of dense half precision in the makers' data sheets.
 """
 
+import re
 from collections import deque
 
 import torch
@@ -11,9 +12,9 @@ import torch
 from model.describe import step_flops
 from train.job import Job
 
-# By a part of torch's name of the device, the more particular first; TFLOP/s.
+# By words of torch's name of the device, the more particular first; TFLOP/s.
 PEAK_TFLOPS = {
-    "B200": 2250.0, "GH200": 989.0, "H200": 989.0, "H100 PCIe": 756.0, "H100 NVL": 835.0, "H100": 989.0, "H800": 989.0,
+    "GB200": 2500.0, "B200": 2250.0, "GH200": 989.0, "H200": 989.0, "H100 PCIe": 756.0, "H100 NVL": 835.0, "H100": 989.0, "H800": 989.0,
     "H20": 148.0, "A100": 312.0, "A800": 312.0, "A40": 149.7, "A30": 165.0, "A10": 125.0, "L40S": 362.0, "L40": 181.0,
     "L4": 121.0, "V100": 125.0, "T4": 65.0,
 }  # fmt: skip
@@ -24,7 +25,7 @@ def peak_tflops(job: Job, device_name: str) -> float | None:
     """Of one device, in the job's precision: as configured, else that of a known GPU; None where nobody knows."""
     if job.config.peak_tflops is not None or job.config.precision == "fp32":
         return job.config.peak_tflops
-    return next((peak for name, peak in PEAK_TFLOPS.items() if name in device_name), None)
+    return next((peak for name, peak in PEAK_TFLOPS.items() if re.search(rf"\b{name}\b", device_name)), None)
 
 
 class Throughput:

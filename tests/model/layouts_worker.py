@@ -49,6 +49,31 @@ def train_layouts(directory: Path) -> None:
     (directory / "parameters.json").write_text(json.dumps(held))
 
 
+def train_in_half(directory: Path) -> None:
+    """A checkpoint of fp16 at TP=2 in the middle of a training, and what followed: losses and the scale."""
+    import torch.distributed as dist
+
+    from model.checkpoint import save_checkpoint
+    from model.execution import Execution
+    from model.optimizer import loss_scale, update_weights
+    from model.parallel import initialize
+    from model.parity import MODEL, STEPS
+    from model.tiny_training import TinyTraining
+
+    initialize(Topology(tensor=2), seed=7)
+    execution = Execution(precision="fp16")
+    training = TinyTraining(MODEL, Topology(tensor=2), distributed_optimizer=True, execution=execution)
+    losses = []
+    for step in range(2 * STEPS):
+        losses.append(training.step(step, update=update_weights))
+        if step + 1 == STEPS:
+            parts = training.chunks, training.optimizer, training.scheduler
+            save_checkpoint(directory / "fp16", *parts, training.meta(step + 1))
+            scale = loss_scale(training.optimizer)
+    if dist.get_rank() == 0:
+        (directory / "fp16.json").write_text(json.dumps({"losses": losses[STEPS:], "scale": scale}))
+
+
 def compute_reference(directory: Path, reference: Path) -> None:
     """Logits, losses and gradients of the reference's cases at TP=2, this rank's part of each."""
     import torch
@@ -87,6 +112,7 @@ if __name__ == "__main__":
 
     with cpu_runtime():
         train_layouts(Path(sys.argv[1]))
+        train_in_half(Path(sys.argv[1]))
         if len(sys.argv) > 2:
             compute_reference(Path(sys.argv[1]), Path(sys.argv[2]))
         from model.parallel import shut_down

@@ -117,6 +117,33 @@ def test_to_megatron_and_back_is_bit_for_bit(export: Path, tmp_path: Path) -> No
     assert (back / "config.json").read_bytes() == (export / "config.json").read_bytes()
 
 
+def test_half_precision_stays_what_it_is(pretrained: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    from model.checkpoint import save_checkpoint
+    from model.execution import Execution
+    from model.optimizer import build_optimizer
+    from model.parallel import build_chunks, initialize, shut_down
+    from model.topology import Topology
+
+    meta = {
+        **read_meta(pretrained / "checkpoints" / "step-00000001"),
+        "training": {"precision": "fp16", "source_length": 100},
+    }
+    tokenizer.save(tmp_path / "run" / "tokenizer")
+    with cpu_runtime():
+        initialize(Topology(), seed=1)
+        chunks = build_chunks(MODEL, tokenizer.vocab_size, Topology(), execution=Execution(precision="fp16"))
+        optimizer = build_optimizer(chunks, learning_rate=1e-3, precision="fp16")
+        save_checkpoint(tmp_path / "run" / "checkpoints", chunks, optimizer, None, meta)
+        weight = chunks[0].module.module.embedding.word_embeddings.weight.detach().clone()
+        shut_down()
+    convert("megatron", "hf", tmp_path / "run", tmp_path / "hf", model=MODEL)
+    twin = GLMForConditionalGeneration.from_pretrained(tmp_path / "hf", dtype="auto")
+    assert {parameter.dtype for parameter in twin.parameters()} == {torch.float16}
+    assert torch.equal(twin.transformer.word_embeddings.weight, weight)
+    convert("hf", "megatron", tmp_path / "hf", tmp_path / "back", model=MODEL)
+    assert read_meta(tmp_path / "back" / "checkpoints" / "step-00000000")["dtype"] == "float16"
+
+
 def test_the_latest_step_is_taken_or_the_one_named_and_nothing_is_made_twice(
     export: Path, pretrained: Path, tmp_path: Path
 ) -> None:

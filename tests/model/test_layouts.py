@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.cpu import cpu_runtime
 from model.describe import parameters_of_stage
+from model.execution import Execution
+from model.optimizer import loss_scale, update_weights
 from model.parity import MODEL, STEPS, Layout, compare, layouts_of, measure_layouts, read_result
 from model.tiny_training import VOCAB_SIZE, TinyTraining
 from model.topology import Topology
@@ -109,6 +111,19 @@ def test_a_checkpoint_of_two_processes_continues_in_one(two_processes: Path, nam
     load_checkpoint(two_processes / name / f"step-{SAVED_AT:08d}", alone.chunks, alone.optimizer, alone.scheduler)
     wanted = read_result(two_processes, layout)[0][SAVED_AT:]
     assert alone.train(SAVED_AT, STEPS) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.usefixtures("megatron_world")
+def test_a_checkpoint_in_fp16_continues_at_another_layout_with_its_loss_scale(two_processes: Path) -> None:
+    wanted = json.loads((two_processes / "fp16.json").read_text("utf-8"))
+    assert wanted["scale"] > 1
+    alone = TinyTraining(MODEL, Topology(), distributed_optimizer=True, execution=Execution(precision="fp16"), seed=8)
+    alone.seed = 7
+    saved = two_processes / "fp16" / f"step-{STEPS:08d}"
+    load_checkpoint(saved, alone.chunks, alone.optimizer, alone.scheduler)
+    assert loss_scale(alone.optimizer) == wanted["scale"]
+    losses = [alone.step(step, update=update_weights) for step in range(STEPS, 2 * STEPS)]
+    assert losses == pytest.approx(wanted["losses"], abs=2e-3)
 
 
 def test_each_rank_holds_the_parameters_that_describe_says(two_processes: Path) -> None:

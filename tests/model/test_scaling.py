@@ -10,7 +10,8 @@ from model.execution import Execution
 from model.scaling import Cluster, StepTime, step_time
 from model.topology import Topology
 
-LARGE, BF16 = ModelConfig(preset="large"), Execution(precision="bf16")
+LENGTH = 576  # of rows that are made of 512 tokens
+LARGE, BF16 = ModelConfig(preset="large", sequence_length=LENGTH), Execution(precision="bf16")
 CLUSTER = Cluster(flops=500e12, fast_bytes_per_s=400e9, slow_bytes_per_s=40e9)
 
 
@@ -22,10 +23,23 @@ def of(data: int, cluster: Cluster = CLUSTER, topology: Topology | None = None, 
 
 def test_one_device_does_nothing_but_arithmetic() -> None:
     alone = of(1)
-    operations = 2_560 * 512 * flops_per_token(LARGE, 250_112, BF16)
+    operations = 2_560 * LENGTH * flops_per_token(LARGE, 250_112, BF16)
     assert alone.seconds == alone.compute_s == pytest.approx(operations / 500e12)
     assert alone.efficiency == 1
-    assert alone.tokens_per_s == pytest.approx(2_560 * 512 / alone.seconds)
+    assert alone.tokens_per_s == pytest.approx(2_560 * LENGTH / alone.seconds)
+
+
+def test_positions_that_blanks_and_padding_add_are_computed_too() -> None:
+    tokens = step_time(
+        ModelConfig(preset="large"), 250_112, Topology(), 1, BF16, CLUSTER, micro_batch=20, global_batch=2_560
+    )
+    assert of(1).seconds / tokens.seconds > LENGTH / 512  # attention grows faster
+
+
+def test_devices_that_slow_each_other_down_are_told_by_what_they_do_together() -> None:
+    crowded = replace(CLUSTER, flops=0.8 * CLUSTER.flops)
+    assert of(8, crowded).compute_s == pytest.approx(of(8).compute_s / 0.8)
+    assert of(8, crowded).data_s == of(8).data_s
 
 
 def test_arithmetic_is_shared_out_and_communication_is_not() -> None:

@@ -27,6 +27,8 @@ def job(**settings: Any) -> Any:
         ("NVIDIA H100 PCIe", {"precision": "fp16"}, 756.0),
         ("NVIDIA A100-SXM4-80GB", {"precision": "bf16"}, 312.0),
         ("NVIDIA H200", {"precision": "fp32"}, None),
+        ("NVIDIA L40S", {"precision": "bf16"}, 362.0),
+        ("NVIDIA RTX A4000", {"precision": "bf16"}, None),  # no A40
         ("A card to come", {"precision": "bf16"}, None),
         ("CPU", {}, None),
         ("CPU", {"peak_tflops": 0.5}, 0.5),
