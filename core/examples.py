@@ -49,6 +49,11 @@ class Example(BaseModel):
         words = self.choices.get(self.target)
         return words[0] if words else self.target
 
+    @property
+    def answers(self) -> list[str]:
+        """The target and whatever else counts as right."""
+        return list(dict.fromkeys([self.target, *self.references]))
+
 
 def write_examples(path: Path, examples: Iterable[Example]) -> int:
     """Writes JSONL and returns the number of rows."""

@@ -2,21 +2,39 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from core.errors import MGLMError
 from core.options import ConfigOption, OutputOption, OverwriteOption, SetOption
 
+if TYPE_CHECKING:
+    from eval.config import EvalConfig
+
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Make examples, predict, score and report on held-out text."
 )
 
-ModelOption = Annotated[Path, typer.Option("--model", help="Hugging Face directory of `mglm model convert --to hf`.")]
-
-
+ModelOption = Annotated[
+    Path, typer.Option("--model", help="Hugging Face directory: of `mglm model convert --to hf`, or any other model.")
+]
 ExamplesOption = Annotated[Path, typer.Option("--examples", help="Directory of `mglm eval prepare`.")]
+ExampleSetsOption = Annotated[
+    list[Path], typer.Option("--examples", help="Directory of `mglm eval prepare`; repeatable.")
+]
+DocumentsOption = Annotated[Path, typer.Option("--documents", help="Directory of `mglm corpus build`.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Examples, spread over language pairs; all without it.")
+]
+
+
+def _section(config: Path | None, overrides: list[str] | None) -> "EvalConfig":
+    """[eval] of the user's configuration."""
+    from core.config import RunConfig
+    from eval.config import EvalConfig
+
+    return RunConfig(config, overrides or ()).section("eval", EvalConfig)
 
 
 @app.command("tasks")
@@ -45,12 +63,9 @@ def prepare_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make a task's prompted examples: train, dev, held-out."""
-    from core.config import RunConfig
-    from eval.config import EvalConfig
     from eval.prepare import prepare
 
-    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
-    prepare(task, inputs, output, section, overwrite=overwrite)
+    prepare(task, inputs, output, _section(config, overrides), overwrite=overwrite)
 
 
 @app.command("few-shot")
@@ -79,19 +94,16 @@ def predict_command(
     model: ModelOption,
     examples: ExamplesOption,
     output: OutputOption,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Examples, spread over language pairs.")] = None,
+    limit: LimitOption = None,
     split: Annotated[str, typer.Option("--split", help="Which examples: heldout or dev.")] = "heldout",
     config: ConfigOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Let a model write the targets of held-out examples. A killed run continues where it was."""
-    from core.config import RunConfig
-    from eval.config import EvalConfig
     from eval.predict import predict
 
-    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
-    predict(model, examples, output, section, limit=limit, split=split, overwrite=overwrite)
+    predict(model, examples, output, _section(config, overrides), limit=limit, split=split, overwrite=overwrite)
 
 
 @app.command("score")
@@ -120,11 +132,9 @@ def score_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Score predictions. Two files give one JSON object on stdout; a predictions directory gives a scores directory."""
-    from core.config import RunConfig
-    from eval.config import EvalConfig
     from eval.score import score_directory, score_files
 
-    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
+    section = _section(config, overrides)
     if predictions is None:
         raise MGLMError("--predictions", found="nothing", expected="a file (with --references) or a directory")
     if references is not None:
@@ -140,8 +150,8 @@ def score_command(
 
 @app.command("bits-per-byte")
 def bits_per_byte_command(
-    model: ModelOption,
-    documents: Annotated[Path, typer.Option("--documents", help="Directory of `mglm corpus build`.")],
+    model: Annotated[Path, typer.Option("--model", help="Directory of `mglm model convert --to hf`.")],
+    documents: DocumentsOption,
     output: OutputOption,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -151,12 +161,9 @@ def bits_per_byte_command(
 
     Language by language.
     """
-    from core.config import RunConfig
     from eval.bits_per_byte import measure
-    from eval.config import EvalConfig
 
-    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
-    measure(model, documents, output, section, overwrite=overwrite)
+    measure(model, documents, output, _section(config, overrides), overwrite=overwrite)
 
 
 @app.command("sweep")
@@ -168,7 +175,7 @@ def sweep_command(
     length_penalties: Annotated[str, typer.Option("--length-penalties", help="E.g. 0,0.7,1.")] = "",
     temperatures: Annotated[str, typer.Option("--temperatures", help="E.g. 0,0.7; 0 samples nothing.")] = "",
     split: Annotated[str, typer.Option("--split", help="dev (held-out figures stay honest) or heldout.")] = "dev",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Examples, spread over language pairs.")] = None,
+    limit: LimitOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -177,11 +184,9 @@ def sweep_command(
 
     Of decoding; the rows as JSON, best first.
     """
-    from core.config import RunConfig
-    from eval.config import EvalConfig
     from eval.sweep import numbers, sweep
 
-    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
+    section = _section(config, overrides)
     rows = sweep(
         model, examples, output, section,
         beams=[int(value) for value in numbers("--beams", beams, least=1, whole=True)],
@@ -241,12 +246,10 @@ def report_command(
 
     And bits per byte.
     """
-    from core.config import RunConfig
     from core.manifest import write_atomically
-    from eval.config import EvalConfig
     from eval.report import report
 
-    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
+    section = _section(config, overrides)
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         found = "a directory" if output.is_dir() else f"no directory {output.parent}"
         raise MGLMError(f"--output {output}", found=found, expected="a file to write", action="name a file")
@@ -260,7 +263,7 @@ def report_command(
 
 @app.command("harness")
 def harness_command(
-    examples: Annotated[list[Path], typer.Option("--examples", help="Directory of `mglm eval prepare`; repeatable.")],
+    examples: ExampleSetsOption,
     output: OutputOption,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -270,11 +273,9 @@ def harness_command(
 
     For `python -m eval.harness run --model mglm`.
     """
-    from core.config import RunConfig
-    from eval.config import EvalConfig
     from eval.harness_tasks import write_harness_tasks
 
-    section = RunConfig(config, overrides or ()).section("eval", EvalConfig)
+    section = _section(config, overrides)
     manifest = write_harness_tasks(examples, output, section, overwrite=overwrite)
     for entry in manifest.files:
         if entry.path.endswith(".yaml"):
@@ -283,8 +284,8 @@ def harness_command(
 
 @app.command("contamination")
 def contamination_command(
-    documents: Annotated[Path, typer.Option("--documents", help="Directory of `mglm corpus build`.")],
-    examples: Annotated[list[Path], typer.Option("--examples", help="Directory of `mglm eval prepare`; repeatable.")],
+    documents: DocumentsOption,
+    examples: ExampleSetsOption,
     output: OutputOption,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -296,12 +297,9 @@ def contamination_command(
     """
     from core.config import RunConfig
     from core.spark import SparkConfig
-    from eval.config import EvalConfig
     from eval.contamination import contamination, table
 
-    run = RunConfig(config, overrides or ())
-    manifest = contamination(
-        documents, examples, output, run.section("eval", EvalConfig), run.section("spark", SparkConfig),
-        overwrite=overwrite,
-    )  # fmt: skip
+    spark = RunConfig(config, overrides or ()).section("spark", SparkConfig)
+    section = _section(config, overrides)
+    manifest = contamination(documents, examples, output, section, spark, overwrite=overwrite)
     print(table(manifest.facts["sets"]))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from core.errors import MGLMError
-from core.examples import EXAMPLES, Example, read_examples
+from core.examples import EXAMPLES, read_examples
 from core.log import get_logger
 from core.manifest import Manifest, open_stage, read_manifest, write_atomically
 from core.schemas import DOCUMENTS
@@ -96,16 +96,11 @@ def stretches_of_set(path: Path, config: EvalConfig) -> Iterator[Stretches]:
     for example in read_examples(path / "heldout.jsonl"):
         for field, lang, texts in (
             ("source", example.lang, [segment.value for segment in example.source if segment.kind == "text"]),
-            ("target", example.target_lang, answers(example)),
+            ("target", example.target_lang, example.answers),
         ):
             length = length_of(lang, config.contamination_words, config.contamination_characters)
             hashes = union([hashes_of(text, length) for text in texts])
             yield Stretches(path.name, example.id, "source" if field == "source" else "target", lang, hashes)
-
-
-def answers(example: Example) -> list[str]:
-    """The target and whatever else counts as right."""
-    return list(dict.fromkeys([example.target, *example.references]))
 
 
 def merged(found: Sequence[Mapping[int, tuple[int, list[str]]]]) -> dict[int, tuple[int, list[str]]]:

@@ -102,9 +102,17 @@ def check_lengths(model: Path, decoding: Mapping[str, Any]) -> None:
     _check(positions, wanted, decoding, f"the model {model}")
 
 
-def check_positions(positions: int, decoding: Mapping[str, Any], whose: str) -> None:
-    """As `check_lengths`, for a GLM of so many positions."""
+def check_positions(positions: int | None, decoding: Mapping[str, Any], whose: str) -> None:
+    """As `check_lengths`, for a GLM of so many positions, or (None) a model in which any number goes."""
     _check(positions, _of_glm(decoding), decoding, whose)
+
+
+def in_passages_refused() -> MGLMError:
+    """What to raise where another's model is to condense long articles."""
+    return MGLMError(
+        "eval.long_articles", found="passages, with a model that is not a GLM of ours", expected="cut",
+        action="leave it out: what is not read is counted",
+    )  # fmt: skip
 
 
 def _check(positions: int | None, wanted: Mapping[str, int], decoding: Mapping[str, Any], whose: str) -> None:

@@ -21,7 +21,7 @@ from core.log import get_logger
 from core.manifest import open_stage, read_manifest, sha256_file, write_atomically
 from eval.bootstrap import interval
 from eval.predictions import PREDICTIONS, Prediction, read_predictions
-from eval.scorers import AUTHORS, STANDARD, Scorer, known_language, scorer_of
+from eval.scorers import AUTHORS, FILE_TASKS, STANDARD, Scorer, known_language, scorer_of
 from eval.texts import check_ids, read_pairs
 
 SCORES = "scores/1"
@@ -49,6 +49,8 @@ def score_files(
     """
     from eval.language_check import check_references, languages_in
 
+    if task not in FILE_TASKS:
+        raise MGLMError("--task", found=task, expected=f"one of {', '.join(FILE_TASKS)}")
     scorer = scorer_of(task, way, tokenizer)
     if task == "rouge":
         lang = known_language(language)

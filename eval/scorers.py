@@ -12,7 +12,7 @@ from core.languages import canonical_code, languages
 
 STANDARD, AUTHORS = "standard", "authors"
 WAYS = (STANDARD, AUTHORS)
-TASKS = ("rouge", "squad", "mlqa")  # what `eval score` scores from plain files
+FILE_TASKS = ("rouge", "squad", "mlqa")  # what `eval score` scores from plain files
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def scorer_of(task: str, way: str = STANDARD, tokenizer: Path | None = None) -> 
         return _authors_answers() if way == AUTHORS else _answers(task)
     if task == "accuracy":
         return Scorer("accuracy", ("accuracy",), 100.0, _accuracy, lambda language: "labels")
-    raise MGLMError("--task", found=task, expected=f"one of {', '.join(TASKS)}")
+    raise MGLMError("a scorer", found=task, expected=f"one of {', '.join(FILE_TASKS)}, accuracy")
 
 
 def known_language(language: str | None) -> str:

@@ -19,7 +19,7 @@ from core.errors import MGLMError
 from core.examples import Example
 from core.manifest import MANIFEST_NAME, read_manifest
 from eval.likelihood import span_log_probs
-from eval.predict import Writer, Written
+from eval.predict import Writer, Written, in_passages_refused
 from model.long_articles import LongReader
 from model.peer import Peer
 from model.peer_directory import PEER, peer_config
@@ -121,10 +121,7 @@ def model_writer(model: Summarizer | Answerer, decoding: Mapping[str, Any], batc
     generation = generation_settings(decoding)
     in_passages = stride is None and decoding["long_articles"] == "passages"
     if in_passages and not isinstance(answerer, GLM):
-        raise MGLMError(
-            "eval.long_articles", found="passages, with a model that is not a GLM of ours", expected="cut",
-            action="leave it out: what is not read is counted",
-        )  # fmt: skip
+        raise in_passages_refused()
 
     def answer(sources: Sequence[Any], shorter: Mapping[str, Any]) -> list[list[int]]:
         settings = {**generation, **shorter}

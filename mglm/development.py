@@ -9,6 +9,7 @@ from core.examples import EXAMPLES, Example, read_examples
 from core.manifest import hash_of, read_manifest
 
 if TYPE_CHECKING:
+    from model.peer import Peer
     from model.summarizer import Summarizer
     from train.development import DevelopmentRequest
 
@@ -46,7 +47,7 @@ class TaskDevelopment:
     def examples(self) -> int:
         return len(self._examples)
 
-    def answers(self, model: "Summarizer", numbers: Sequence[int]) -> list[str]:
+    def answers(self, model: "Summarizer | Peer", numbers: Sequence[int]) -> list[str]:
         """Batches of like length; the answers in the order of `numbers`."""
         from eval.answers import postprocessed
         from eval.writer import model_writer
@@ -88,7 +89,7 @@ def find_development(request: "DevelopmentRequest") -> TaskDevelopment | None:
         MGLMError: what could not be measured: lengths the model has no positions for, an unknown measure.
     """
     from eval.config import EvalConfig
-    from eval.predict import check_positions, select
+    from eval.predict import check_positions, in_passages_refused, select
     from train.development import DEV_FILE
 
     path = request.examples / DEV_FILE
@@ -104,4 +105,6 @@ def find_development(request: "DevelopmentRequest") -> TaskDevelopment | None:
     decoding["max_source_tokens"] = min(decoding["max_source_tokens"] or 2**31, request.config.source_length)
     decoding["max_new_tokens"] = min(decoding["max_new_tokens"], request.config.target_length)
     check_positions(request.max_positions, decoding, "the checkpoint")
+    if request.max_positions is None and decoding["long_articles"] == "passages" and decoding["window_stride"] is None:
+        raise in_passages_refused()
     return TaskDevelopment(examples, task, decoding, request.config.best_by)

@@ -133,11 +133,11 @@ def examples_made(manifest: Manifest) -> str:
 
 
 def predictions_made(manifest: Manifest) -> str:
-    return f"{manifest.facts['predictions']} summaries"
+    return f"{manifest.facts['predictions']} answers"
 
 
 def scores_made(manifest: Manifest) -> str:
-    return f"ROUGE of {manifest.facts['examples']} summaries"
+    return f"{manifest.facts['examples']} answers scored"
 
 
 def _total(manifest: Manifest, unit: str) -> int:

@@ -99,18 +99,20 @@ def transfer_stages(experiment: Experiment) -> list[DemoStage]:
     given = [word for path in experiment.inputs for word in ("--input", str(path))]
 
     def stage(
-        name: str, output: Path, schema: str, describe: Callable[[Manifest], str], *words: str | Path
-    ) -> DemoStage:
+        name: str, output: Path, schema: str, describe: Callable[[Manifest], str], *words: str | Path,
+        settings: Sequence[str] = (),
+    ) -> DemoStage:  # fmt: skip
         arguments = [*name.split(), *map(str, words), "--output", str(output), *experiment.shared]
+        arguments += [word for setting in settings for word in ("--set", setting)]  # after what all share
         return DemoStage(name, tuple(arguments), output, schema, describe)
 
     def examples(folder: str, pairs: Sequence[Pair], prompt: str = "") -> DemoStage:
         chosen = ", ".join(f'"{named(pair)}"' for pair in pairs)
-        words = ["--task", experiment.task, *given]
-        settings = [f"eval.pairs=[{chosen}]", *([f'eval.prompt="{prompt}"'] if prompt else [])]
-        made = stage("eval prepare", experiment.output / "examples" / folder, "examples/1", examples_made, *words)
-        more = tuple(word for setting in settings for word in ("--set", setting))
-        return DemoStage(made.name, (*made.arguments, *more), made.output, made.schema, made.describe)
+        return stage(
+            "eval prepare", experiment.output / "examples" / folder, "examples/1", examples_made,
+            "--task", experiment.task, *given,
+            settings=[f"eval.pairs=[{chosen}]", *([f'eval.prompt="{prompt}"'] if prompt else [])],
+        )  # fmt: skip
 
     asked = {
         prompt: examples(f"asked-{prompt or OWN_PROMPT}", experiment.evaluated, prompt) for prompt in experiment.ask
@@ -125,14 +127,13 @@ def transfer_stages(experiment: Experiment) -> list[DemoStage]:
     for system in experiment.systems:
         folder, origin = experiment.folder(system), experiment.init
         if system.pairs:
-            settings = [word for setting in system.variant.settings for word in ("--set", setting)]
-            tuned = stage(
-                "train finetune", folder / "finetune", "checkpoint/1", checkpoint_made,
-                "--init", experiment.init, "--examples", taught[system.pairs].output, *processes,
-            )  # fmt: skip
             stages.append(
-                DemoStage(tuned.name, (*tuned.arguments, *settings), tuned.output, tuned.schema, tuned.describe)
-            )
+                stage(
+                    "train finetune", folder / "finetune", "checkpoint/1", checkpoint_made,
+                    "--init", experiment.init, "--examples", taught[system.pairs].output, *processes,
+                    settings=system.variant.settings,
+                )
+            )  # fmt: skip
             origin = folder / "finetune"
         stages.append(
             stage(

@@ -5,11 +5,30 @@ that an answer at the edge of one lies whole in the next.
 """
 
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from core.errors import MGLMError
 from core.examples import Segment
 from tokenizer.encoding import Tokenizer
 from tokenizer.inputs import SourceIds, encode_source
+
+
+class Coder(Protocol):
+    """Whose tokens the windows hold: our tokenizer, or another model."""
+
+    def encode(self, text: str, /) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int], /) -> str: ...
+
+
+class Window(Protocol):
+    """A source as a model reads it."""
+
+    @property
+    def ids(self) -> list[int]: ...
+
+
+W = TypeVar("W", bound=Window)
 
 
 def encode_windows(tokenizer: Tokenizer, segments: Sequence[Segment], max_tokens: int, stride: int) -> list[SourceIds]:
@@ -47,3 +66,30 @@ def encode_windows(tokenizer: Tokenizer, segments: Sequence[Segment], max_tokens
         position = 1 + sum(len(part) for part in cut[:mask])
         windows.append(SourceIds([tokenizer.cls_id, *(token for part in cut for token in part)], position))
     return windows
+
+
+def windows_with_answer(
+    windows: Sequence[W], segments: Sequence[Segment], answers: Sequence[str], coder: Coder
+) -> list[W]:
+    """What to learn from: the windows of the source in which one of the right answers stands, word for word.
+
+    An answer that stands beside the long text, in the question, does not count. Where no window has one, e.g. of a
+    summary, it is the first, the beginning of the text.
+    """
+    if len(windows) == 1:
+        return list(windows)
+
+    def as_read(text: str) -> str:
+        return coder.decode(coder.encode(text)).strip()
+
+    words = [segment for segment in segments if segment.kind != "mask"]
+    longest = max(
+        (segment for segment in words if segment.kind == "text"), key=lambda segment: len(coder.encode(segment.value))
+    )
+    beside = [as_read(segment.value) for segment in words if segment is not longest]
+    read = [coder.decode(window.ids) for window in windows]
+    for answer in filter(None, map(as_read, answers)):
+        elsewhere = sum(text.count(answer) for text in beside)
+        if found := [window for window, text in zip(windows, read, strict=True) if text.count(answer) > elsewhere]:
+            return found
+    return list(windows[:1])

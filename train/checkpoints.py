@@ -1,7 +1,9 @@
 """Which checkpoints stay, which is the best, and which one `--init` means. Light: imports no torch."""
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from core.errors import MGLMError
 from core.manifest import read_manifest
@@ -34,12 +36,24 @@ def tidy_up(root: Path) -> None:
 
 
 def mark_best(root: Path) -> str | None:
-    """Lets `root/best` point to the best checkpoint, the earlier one of two alike; None when none was measured.
+    """Lets `root/best` point to the best checkpoint, as `best_of` has it; None when none was measured."""
+    best = best_of([(read_meta(path), path.name) for path in complete_checkpoints(root)])
+    if best is None:
+        return None
+    link = root / f".{BEST}.tmp"
+    link.unlink(missing_ok=True)
+    link.symlink_to(best)
+    link.rename(root / BEST)
+    return best
+
+
+def best_of(metas: Sequence[tuple[Mapping[str, Any], str]]) -> str | None:
+    """The name of the best of some (meta, name), the newest last; the earlier one of two alike; None when none was
+    measured.
 
     Best is the highest score on the development examples, or else the fewest held-out bits per byte. Scores on other
     examples, or of another measure, than the newest cannot be compared and do not count.
     """
-    metas = [(read_meta(path), path.name) for path in complete_checkpoints(root)]
     developed = [(meta["development"], name) for meta, name in metas if meta.get("development")]
     if developed:
         same = developed[-1][0]["identity"]
@@ -47,14 +61,7 @@ def mark_best(root: Path) -> str | None:
     else:
         found_bits = [(meta.get("heldout_bits_per_byte"), name) for meta, name in metas]
         measured = [(bits, name) for bits, name in found_bits if bits is not None]
-    if not measured:
-        return None
-    best = min(measured)[1]
-    link = root / f".{BEST}.tmp"
-    link.unlink(missing_ok=True)
-    link.symlink_to(best)
-    link.rename(root / BEST)
-    return best
+    return min(measured)[1] if measured else None
 
 
 def put_aside(path: Path) -> Path:

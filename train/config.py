@@ -164,6 +164,9 @@ class FinetuneConfig(TrainingConfig):
     steps: int | None = Field(default=None, gt=0)
     source_length: int = Field(default=608, gt=4)
     target_length: int = Field(default=160, gt=1)
+    # None: a longer source is cut. Else it is read in windows that begin so many tokens apart, and an example draws one
+    # of those that hold its answer.
+    window_stride: int | None = Field(default=None, ge=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)  # of rows of blank infilling, too
     fixed_length: bool = False  # True: every row is as long as any may be, else as long as its micro-batch needs
     sort_batches: int = Field(

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch.distributed as dist
-
 from core.config import RunConfig
+from core.log import get_logger
+from train.metrics import EventLog
 
 if TYPE_CHECKING:
+    from model.peer import Peer
     from model.summarizer import Summarizer
     from train.config import FinetuneConfig
     from train.job import Job
@@ -33,7 +34,7 @@ class Development(Protocol):
     def examples(self) -> int:
         """How many."""
 
-    def answers(self, model: "Summarizer", numbers: Sequence[int]) -> list[str]:
+    def answers(self, model: "Summarizer | Peer", numbers: Sequence[int]) -> list[str]:
         """What the model answers to the examples of these numbers."""
 
     def scores(self, answers: Sequence[str]) -> Mapping[str, Any]:
@@ -48,39 +49,58 @@ class DevelopmentRequest:
     config: "FinetuneConfig"
     examples: Path  # directory of examples/1
     task: str | None
-    max_positions: int
+    max_positions: int | None  # None: another's model, whose lengths were checked
 
 
 FindDevelopment = Callable[[DevelopmentRequest], Development | None]
 
 
 class DevelopmentMetric:
-    """Measures one job's model, at any layout: every process holds all of it for a while and answers its share."""
+    """Measures one job's model, at any layout: every process holds all of it for a while."""
 
     def __init__(self, job: "Job", development: Development) -> None:
         self._job, self._development = job, development
 
     def measure(self, chunks: list[Any]) -> dict[str, Any]:
-        """The scores with `identity` and `seconds`; every process must call it, and all get them."""
+        """As `measured`."""
         from model.whole import whole_summarizer
 
-        job, started = self._job, time.perf_counter()
-        summarizer = whole_summarizer(
-            chunks, job.model, job.tokenizer.vocab_size, job.tokenizer, job.config.model_dump()
+        job = self._job
+        return measured(
+            self._development,
+            lambda: whole_summarizer(
+                chunks, job.model, job.tokenizer.vocab_size, job.tokenizer, job.config.model_dump()
+            ),
         )
-        rank, size = dist.get_rank(), dist.get_world_size()
-        mine = range(rank, self._development.examples, size)
-        told: list[Any] = [None] * size
-        dist.all_gather_object(told, self._development.answers(summarizer, mine))
-        answers = [""] * self._development.examples
-        for share, given in enumerate(told):
-            answers[share::size] = given
-        result: list[Any] = [None]
-        if rank == 0:
-            scores = self._development.scores(answers)
-            result = [
-                {**scores, "identity": self._development.identity, "seconds": round(time.perf_counter() - started, 3)}
-            ]
+
+
+def measured(development: Development, whole: Callable[[], "Summarizer | Peer"]) -> dict[str, Any]:
+    """The scores of the `whole` model, with `identity` and `seconds`. Every process must call it and answers its share;
+    all get them."""
+    import torch.distributed as dist
+
+    started, model = time.perf_counter(), whole()
+    rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    told: list[Any] = [development.answers(model, range(rank, development.examples, size))]
+    if size > 1:
+        (mine,), told = told, [None] * size
+        dist.all_gather_object(told, mine)
+    answers = [""] * development.examples
+    for share, given in enumerate(told):
+        answers[share::size] = given
+    result: list[Any] = [None]
+    if rank == 0:
+        scores = development.scores(answers)
+        result = [{**scores, "identity": development.identity, "seconds": round(time.perf_counter() - started, 3)}]
+    if size > 1:
         dist.broadcast_object_list(result)
-        found: dict[str, Any] = result[0]
-        return found
+    found: dict[str, Any] = result[0]
+    return found
+
+
+def tell_development(events: EventLog, step: int, scores: Mapping[str, Any]) -> None:
+    """Puts a measurement on record."""
+    events.tell("development", step, **scores)
+    get_logger("train").info(
+        "step %d: %s %.4f on %d development examples", step, scores["best_by"], scores["score"], scores["examples"]
+    )

@@ -64,7 +64,10 @@ def finetune(
     if peer_config(init) is not None:
         if dry_run is not None:
             raise MGLMError("--dry-run", found=f"a model that is not ours, {init}", expected="a checkpoint of ours")
-        finetune_peer(run_config, init, examples, output, task, nproc, overwrite=overwrite, arguments=arguments)
+        finetune_peer(
+            run_config, init, examples, output, task, nproc,
+            overwrite=overwrite, arguments=arguments, find_development=find_development,
+        )  # fmt: skip
         return
     refuse_export(init)
 

@@ -15,6 +15,7 @@ from core.examples import Example, Segment
 from tokenizer.encoding import Tokenizer
 from tokenizer.inputs import encode_source
 from tokenizer.parallel_prompts import ParallelPrompts
+from tokenizer.windows import encode_windows, windows_with_answer
 from train.batches import MicroBatch, PretrainBatches, micro_batches
 from train.blank_layout import NO_LOSS, NO_SEGMENT, Sample, Samples
 from train.config import FinetuneConfig
@@ -98,12 +99,13 @@ class FinetuneBatches:
 
     def _example_line(self, index: int) -> _Line:
         example = self._examples[self._example_at(index)]
+        draws = Draws(self._config.seed, np.array([index]))
+        (prompt,), (window,) = draws.take(1)[0], draws.take(1)[0]
         source: Sequence[Segment] = example.source
         if self._prompts is not None:
             variants = self._prompts.of(source)
-            (draw,) = Draws(self._config.seed, np.array([index])).take(1)[0]
-            source = variants[int(draw * len(variants))]
-        return _Line(finetune_sample(example, self._tokenizer, self._config, source), example.lang)
+            source = variants[int(prompt * len(variants))]
+        return _Line(finetune_sample(example, self._tokenizer, self._config, source, window), example.lang)
 
     def _example_at(self, index: int) -> int:
         """Which example stands at place `index` of the endless sequence of shuffled epochs."""
@@ -135,11 +137,21 @@ class FinetuneBatches:
 
 
 def finetune_sample(
-    example: Example, tokenizer: Tokenizer, config: FinetuneConfig, source: Sequence[Segment] | None = None
+    example: Example,
+    tokenizer: Tokenizer,
+    config: FinetuneConfig,
+    source: Sequence[Segment] | None = None,
+    window: float = 0.0,
 ) -> Sample:
     """One example as a training row of at most `source_length` + `target_length` tokens; `source`, where given, is in
-    place of its own."""
-    asked = encode_source(tokenizer, example.source if source is None else source, config.source_length)
+    place of its own. `window`, 0 ≤ u < 1, says which of a long source's windows is taken."""
+    source = example.source if source is None else source
+    if config.window_stride is None:
+        asked = encode_source(tokenizer, source, config.source_length)
+    else:
+        windows = encode_windows(tokenizer, source, config.source_length, config.window_stride)
+        chosen = windows_with_answer(windows, source, example.answers, tokenizer)
+        asked = chosen[int(window * len(chosen))]
     target = tokenizer.encode(example.answer)
     complete = len(target) < config.target_length
     answer = [*target, tokenizer.eop_id] if complete else target[: config.target_length]

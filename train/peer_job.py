@@ -18,6 +18,7 @@ from core.log import get_logger
 from core.manifest import Stage, open_stage, read_manifest
 from model.peer_directory import OURS, PEER, model_identity, peer_config, positions_of
 from train.config import FinetuneConfig
+from train.development import Development, DevelopmentRequest, FindDevelopment
 from train.job import check_schedule
 from train.launch import as_worker, is_worker, launch, processes, started_workers
 
@@ -40,6 +41,12 @@ class PeerJob:
     world_size: int
     identity: dict[str, Any]
     inputs: dict[str, str]
+    development: Development | None  # by which the best weights are kept
+
+    @property
+    def eval_interval(self) -> int:
+        """Steps between two measurements."""
+        return self.config.eval_interval or self.config.save_interval
 
     def claim(self, *, overwrite: bool) -> Stage:
         return open_stage(self.output, schema=PEER, config=self.identity, inputs=self.inputs, overwrite=overwrite)
@@ -65,6 +72,7 @@ def finetune_peer(
     *,
     overwrite: bool,
     arguments: Sequence[str],
+    find_development: FindDevelopment | None,
 ) -> None:
     """Checks everything, then trains, in one process here or in `nproc` that run `mglm ARGUMENTS`.
 
@@ -77,10 +85,10 @@ def finetune_peer(
         from train.peer_loop import train_together
 
         world_size = started_workers()
-        job = prepare_peer(run_config, init, examples, output, task, world_size)
+        job = prepare_peer(run_config, init, examples, output, task, world_size, find_development)
         as_worker(lambda: train_together(job, overwrite=overwrite))
         return
-    job = prepare_peer(run_config, init, examples, output, task, processes(nproc, 1))
+    job = prepare_peer(run_config, init, examples, output, task, processes(nproc, 1), find_development)
     stage = job.claim(overwrite=overwrite)
     if stage.done:
         log.info("finetune: already made in %s", output)
@@ -102,7 +110,13 @@ def finetune_peer(
 
 
 def prepare_peer(
-    run_config: RunConfig, init: Path, examples_path: Path, output: Path, task: str | None, world_size: int
+    run_config: RunConfig,
+    init: Path,
+    examples_path: Path,
+    output: Path,
+    task: str | None,
+    world_size: int,
+    find_development: FindDevelopment | None = None,
 ) -> PeerJob:
     """
     Raises:
@@ -116,6 +130,9 @@ def prepare_peer(
     examples = load_examples(examples_path / TRAIN_FILE, task)
     steps = config.steps or max(1, math.ceil(config.epochs * len(examples) / config.global_batch_size))
     check_schedule("finetune", config, steps)
+    development = None
+    if find_development is not None:
+        development = find_development(DevelopmentRequest(run_config, config, examples_path, task, None))
     return PeerJob(
         init=init,
         output=output,
@@ -125,6 +142,7 @@ def prepare_peer(
         world_size=world_size,
         identity={"finetune": config.identity(), "task": task, "steps": steps},
         inputs={"init": model_identity(init), "examples": manifest.content_hash()},
+        development=development,
     )
 
 

@@ -25,12 +25,15 @@ from core.processes import end_with_parent
 from core.progress import progress
 from model.peer import Peer
 from model.peer_text import PeerSource
+from tokenizer.windows import windows_with_answer
 from train.config import FinetuneConfig
+from train.development import Development, measured, tell_development
+from train.draws import Draws
 from train.guard import StepGuard
-from train.job import METRICS
-from train.metrics import MetricsLog
+from train.job import EVENTS, METRICS
+from train.metrics import EventLog, MetricsLog
 from train.peer_job import PeerJob
-from train.peer_state import last_state, restore, save_state
+from train.peer_state import best_state, last_state, load_weights, read_state, restore, save_state
 from train.signals import StopRequest, agreed
 
 Row = tuple[PeerSource, list[int]]  # what is read, and the tokens to be learned
@@ -41,14 +44,14 @@ class PeerBatches:
 
     def __init__(self, job: PeerJob, peer: Peer) -> None:
         self._job, self._peer = job, peer
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, tuple[list[PeerSource], list[int]]] = {}
         self._order: tuple[int, Any] = (-1, None)
 
     def rows(self, step: int, rank: int, size: int) -> list[Row]:
         """One process's share of a step."""
         share = self._job.config.global_batch_size // size
         first = step * self._job.config.global_batch_size + rank * share
-        return [self._row(self._example_at(index)) for index in range(first, first + share)]
+        return [self._row(index) for index in range(first, first + share)]
 
     def _example_at(self, index: int) -> int:
         epoch, place = divmod(index, len(self._job.examples))
@@ -57,15 +60,19 @@ class PeerBatches:
             self._order = epoch, draw.permutation(len(self._job.examples))
         return int(self._order[1][place])
 
-    def _row(self, number: int) -> Row:
+    def _row(self, index: int) -> Row:
+        number = self._example_at(index)
         if number not in self._rows:
             example, config = self._job.examples[number], self._job.config
-            (source,) = self._peer.sources(example, config.source_length, None)
+            windows = self._peer.sources(example, config.source_length, config.window_stride)
             target = self._peer.encode(example.answer)[: config.target_length]
             if len(target) < config.target_length:  # a target that was cut does not end there
                 target.append(self._peer.end_ids[0])
-            self._rows[number] = source, target
-        return self._rows[number]
+            chosen = windows_with_answer(windows, example.source, example.answers, self._peer)
+            self._rows[number] = chosen, target
+        sources, target = self._rows[number]
+        (draw,) = Draws(self._job.config.seed, np.array([index])).take(1)[0]
+        return sources[int(draw * len(sources))], target
 
 
 class PeerTrainer:
@@ -119,6 +126,15 @@ class PeerTrainer:
         row |= {"grad_norm": round(norm, 6) if np.isfinite(norm) else None, "targets": targets}
         row |= {"tokens": targets + int(counts[1]), **({"skipped": skipped} if skipped else {})}
         return {"row": row, "stop": agreed(signals, stops), "skipped": skipped}
+
+    def measure(self, development: Development) -> dict[str, Any]:
+        """The model's scores on the development examples, as `train.development.measured`."""
+        self.model.eval()
+        try:
+            with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                return measured(development, lambda: self.peer)
+        finally:
+            self.model.train()
 
     def meta(self) -> dict[str, Any]:
         return {"step": self.step, "recent_losses": self.guard.state}
@@ -183,6 +199,7 @@ def run(job: PeerJob, trainer: PeerTrainer, work: Path) -> int:
     config, first = job.config, trainer.rank == 0
     batches = PeerBatches(job, trainer.peer)
     metrics = MetricsLog(job.output / METRICS, trainer.step) if first else None
+    events = EventLog(job.output / EVENTS) if first else None
     with StopRequest() as stop, progress("fine-tuning", job.steps, enabled=first) as bar:
         bar.advance(trainer.step)
         while trainer.step < job.steps:
@@ -196,18 +213,28 @@ def run(job: PeerJob, trainer: PeerTrainer, work: Path) -> int:
                 bar.advance(note=f"loss {row['loss']}")
             if result["skipped"]:
                 _bear(trainer, result["skipped"])
-            at_end = trainer.step == job.steps
-            if first and (at_end or result["stop"] or trainer.step % config.save_interval == 0):
-                save_state(work, trainer.parameters, trainer.optimizer, trainer.meta())
+            at_end, developed = trainer.step == job.steps, None
+            if job.development is not None and (at_end or trainer.step % job.eval_interval == 0):
+                developed = trainer.measure(job.development)
+                if events is not None:
+                    tell_development(events, trainer.step, developed)
+            if first and (at_end or result["stop"] or developed or trainer.step % config.save_interval == 0):
+                meta = {**trainer.meta(), "development": developed}
+                save_state(work, trainer.parameters, trainer.optimizer, meta)
             if result["stop"] and not at_end:
                 return int(result["stop"])
-    if metrics is not None:
-        metrics.close()
+    for log in filter(None, (metrics, events)):
+        log.close()
     return 0
 
 
 def finish(job: PeerJob, trainer: PeerTrainer, stage: Stage) -> None:
-    """Writes what `from_pretrained` reads, and the manifest."""
+    """Writes what `from_pretrained` reads, of the best weights where some were measured, and the manifest."""
+    facts: dict[str, Any] = {}
+    if (best := best_state(stage.work)) is not None:
+        load_weights(best, trainer.parameters)
+        facts = {name: read_state(best)[name] for name in ("step", "development")}
+        get_logger("train").info("the weights of step %d are the best: kept", facts["step"])
     weights = sum(weight.numel() for weight in trainer.parameters.values())
     shutil.rmtree(stage.work / "export", ignore_errors=True)
     with warnings.catch_warnings():
@@ -215,7 +242,7 @@ def finish(job: PeerJob, trainer: PeerTrainer, stage: Stage) -> None:
         trainer.peer.save(stage.work / "export")
     for path in (stage.work / "export").iterdir():
         path.replace(job.output / path.name)
-    stage.finish(facts=job.facts(weights))
+    stage.finish(facts=job.facts(weights) | facts)
 
 
 def optimizer_of(parameters: dict[str, Tensor], config: FinetuneConfig) -> torch.optim.AdamW:

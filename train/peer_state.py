@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.manifest import write_atomically
+from train.checkpoints import best_of
 
 META = "meta.json"
 _WEIGHTS, _MOMENTS = "weights.safetensors", "moments.safetensors"
@@ -20,8 +21,8 @@ _FIRST, _SECOND = "exp_avg", "exp_avg_sq"
 def save_state(
     work: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, meta: Mapping[str, Any]
 ) -> None:
-    """Writes step-N below `work`, then removes what was there before."""
-    directory = work / f"step-{meta['step']}"
+    """Writes step-N below `work`, then removes all others but the best of those that were measured."""
+    directory = work / f"step-{meta['step']:08d}"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     save_file({name: weight.detach().contiguous() for name, weight in parameters.items()}, directory / _WEIGHTS)
@@ -34,28 +35,51 @@ def save_state(
     save_file(moments, directory / _MOMENTS)
     updates = next((int(state["step"]) for state in optimizer.state.values()), 0)
     write_atomically(directory / META, json.dumps({**meta, "updates": updates}))
+    kept = (directory, best_state(work))
     for other in work.glob("step-*"):
-        if other != directory:
+        if other not in kept:
+            (other / META).unlink(missing_ok=True)  # first, so that what a kill leaves of it is not whole
             shutil.rmtree(other, ignore_errors=True)
 
 
 def last_state(work: Path) -> Path | None:
     """The newest whole one; a killed process leaves the one before it until its own is whole."""
-    whole = [path for path in work.glob("step-*") if (path / META).exists()]
-    return max(whole, key=lambda path: int(path.name[5:]), default=None)
+    return max(_whole(work), default=None)
+
+
+def best_state(work: Path) -> Path | None:
+    """The whole one of the highest score, as `train.checkpoints.best_of` has it; None when none was measured."""
+    best = best_of([(read_state(path), path.name) for path in _whole(work)])
+    return None if best is None else work / best
+
+
+def read_state(directory: Path) -> dict[str, Any]:
+    """What its meta.json says."""
+    meta: dict[str, Any] = json.loads((directory / META).read_text("utf-8"))
+    return meta
+
+
+def load_weights(directory: Path, parameters: Mapping[str, Tensor]) -> None:
+    """Puts its weights where they belong."""
+    weights = load_file(directory / _WEIGHTS)
+    with torch.no_grad():
+        for name, weight in parameters.items():
+            weight.copy_(weights[name])
+
+
+def _whole(work: Path) -> list[Path]:
+    return sorted(path for path in work.glob("step-*") if (path / META).exists())
 
 
 def restore(directory: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Puts weights and moments where they belong; what meta.json says."""
-    meta: dict[str, Any] = json.loads((directory / META).read_text("utf-8"))
-    weights, moments = load_file(directory / _WEIGHTS), load_file(directory / _MOMENTS)
-    with torch.no_grad():
-        for name, weight in parameters.items():
-            weight.copy_(weights[name])
-            if f"{name} {_FIRST}" in moments:
-                optimizer.state[weight] = {
-                    "step": torch.tensor(float(meta["updates"])),
-                    _FIRST: moments[f"{name} {_FIRST}"].to(weight.device),
-                    _SECOND: moments[f"{name} {_SECOND}"].to(weight.device),
-                }
+    meta, moments = read_state(directory), load_file(directory / _MOMENTS)
+    load_weights(directory, parameters)
+    for name, weight in parameters.items():
+        if f"{name} {_FIRST}" in moments:
+            optimizer.state[weight] = {
+                "step": torch.tensor(float(meta["updates"])),
+                _FIRST: moments[f"{name} {_FIRST}"].to(weight.device),
+                _SECOND: moments[f"{name} {_SECOND}"].to(weight.device),
+            }
     return meta

@@ -7,6 +7,7 @@ from core.log import get_logger
 from core.manifest import git_revision
 from core.progress import ProgressReporter
 from train.boards import Boards
+from train.development import tell_development
 from train.finetune_batches import BLANKS
 from train.job import METRICS, SAMPLES, Job
 from train.metrics import EventLog, MetricsLog
@@ -106,12 +107,9 @@ class Record:
 
     def development(self, step: int, scores: Mapping[str, Any]) -> None:
         """Writes what the answers to the development examples were worth."""
-        self._events.tell("development", step, **scores)
+        tell_development(self._events, step, scores)
         named = {name: value for name, value in scores.items() if isinstance(value, float)}
         self._boards.show(step, {"development": named})
-        get_logger("train").info(
-            "step %d: %s %.4f on %d development examples", step, scores["best_by"], scores["score"], scores["examples"]
-        )
 
     def close(self, step: int, stopped_by: int) -> None:
         self._events.tell(

@@ -8,7 +8,7 @@ from core.errors import MGLMError
 from tokenizer.encoding import Tokenizer
 from tokenizer.inputs import encode_source
 from tokenizer.prompts import source
-from tokenizer.windows import encode_windows
+from tokenizer.windows import encode_windows, windows_with_answer
 
 QUESTION = "Who?"
 
@@ -41,3 +41,19 @@ def test_no_room_for_the_context_is_an_error(tokenizer: Tokenizer) -> None:
     segments = source("question", "en", context="long " * 60, question="really? " * 20)
     with pytest.raises(MGLMError, match="tokens beside its longest text"):
         encode_windows(tokenizer, segments, 40, 10)
+
+
+def test_windows_to_learn_from_are_those_that_hold_an_answer(tokenizer: Tokenizer) -> None:
+    filler = [f"The market opens on day {number}." for number in range(40)]
+    context = " ".join([*filler[:25], "The ferry left at nine.", *filler[25:]])
+    segments = source("question", "en", context=context, question="When did the ferry leave?")
+    windows = encode_windows(tokenizer, segments, 120, 30)
+    assert len(windows) > 5
+    chosen = windows_with_answer(windows, segments, ["at nine"], tokenizer)
+    assert 1 <= len(chosen) < len(windows)
+    assert [window for window in windows if "at nine" in tokenizer.decode(window.ids)] == chosen
+    assert windows_with_answer(windows, segments, ["at ten", "at nine"], tokenizer) == chosen  # of several right ones
+    beside = windows_with_answer(windows, segments, ["ferry"], tokenizer)  # the question has that word, too
+    assert beside == [window for window in windows if tokenizer.decode(window.ids).count("ferry") == 2]
+    assert windows_with_answer(windows, segments, ["nobody knows"], tokenizer) == windows[:1]
+    assert windows_with_answer(windows[:1], segments, ["at nine"], tokenizer) == windows[:1]  # fits, or is all there is

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from eval.config import EvalConfig
 from eval.predict import predict
 from eval.predictions import read_predictions
 from eval.score import score_directory
+from mglm.development import find_development
 from model.peer_directory import PEER
 from tests.peers import PEERS, gpt2, mt5
 from tokenizer.prompts import source, summary_source
@@ -58,9 +60,15 @@ def examples(tmp_path: Path) -> Path:
     return directory
 
 
-def tune(init: Path, examples: Path, output: Path, *settings: str, nproc: int | None = 1) -> None:
+def tune(
+    init: Path, examples: Path, output: Path, *settings: str, nproc: int | None = 1, more: Sequence[str] = ()
+) -> None:
     overrides = [f"finetune.{setting}" for setting in (*SETTINGS, *settings)]
-    finetune(config=None, overrides=overrides, init=init, examples=examples, output=output, nproc=nproc)
+    overrides += ["eval.num_beams=1", "eval.max_new_tokens=24", *more]
+    finetune(
+        config=None, overrides=overrides, init=init, examples=examples, output=output, nproc=nproc,
+        find_development=find_development,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["bloom", "mt5", "nllb"])
@@ -132,6 +140,55 @@ def test_a_killed_fine_tuning_ends_as_an_undisturbed_one(examples: Path, tmp_pat
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_the_best_on_the_development_examples_is_what_comes_out(examples: Path, tmp_path: Path, nproc: int) -> None:
+    write_examples(examples / "dev.jsonl", rows("dev"))
+    base, output = mt5(tmp_path / "base", TEXTS), tmp_path / "out"
+    settings = ("steps=60", "eval_interval=10", "label_smoothing=0", "save_interval=7", "min_learning_rate=0.009")
+    tune(base, examples, output, *settings, "development_examples=3", nproc=nproc)
+    events = [event for event in read_metrics(output / "events.jsonl") if event["event"] == "development"]
+    assert [event["step"] for event in events] == [10, 20, 30, 40, 50, 60]
+    assert all(event["examples"] == 3 for event in events)
+    best = max(events, key=lambda event: (event["score"], -event["step"]))
+    facts = read_manifest(output, PEER).facts
+    assert facts["step"] == best["step"]
+    assert facts["development"]["score"] == best["score"]
+    assert facts["steps"] == 60
+    # Learned by heart by then, and the first of equals counts. A run that ends there, at the same rates, has these
+    # weights.
+    assert best["step"] < 60
+    short = tmp_path / "short"
+    tune(base, examples, short, *settings, f"steps={best['step']}", "decay_steps=60", "development_examples=0")
+    kept, alone = (load_file(path / "model.safetensors") for path in (output, short))
+    assert all(kept[name].allclose(alone[name], atol=1e-5) for name in alone)
+
+
+def test_a_long_source_is_learned_in_windows_that_hold_the_answer(tmp_path: Path) -> None:
+    from core.config import RunConfig
+    from model.peer import Peer
+    from train.peer_job import prepare_peer
+    from train.peer_loop import PeerBatches
+
+    context = f"{'The market opens. ' * 20}The ferry left late. {'An old bridge was painted. ' * 20}"
+    asked = source("question", "en", context=context, question="When?")
+    example = Example(id="q", task="t", lang="en", target_lang="en", split="train", source=asked, target="left late")
+    directory = tmp_path / "examples"
+    stage = open_stage(directory, schema=EXAMPLES, config={}, inputs={})
+    write_examples(directory / "train.jsonl", [example])
+    stage.finish()
+    for name in ("mt5", "gpt2"):
+        base = PEERS[name](tmp_path / name, TEXTS)
+        for stride, holds in ((None, False), (12, True)):
+            settings = ["source_length=100", "target_length=24", "global_batch_size=8", "steps=1"]
+            settings += [f"window_stride={stride}"] if stride else []
+            run_config = RunConfig(None, [f"finetune.{setting}" for setting in settings])
+            peer = Peer.load(base)
+            batches = PeerBatches(prepare_peer(run_config, base, directory, tmp_path / "out", None, 1), peer)
+            read = [peer.decode(source_.ids) for source_, _ in batches.rows(0, 0, 1)]
+            assert all(("left late" in text) == holds for text in read), read
+            assert (len(set(read)) > 1) == holds
+
+
 def _wait_for(output: Path, step: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
     while _last_step(output) < step:
         assert process is None or process.poll() is None
@@ -170,6 +227,10 @@ def test_what_does_not_fit_is_said_before_any_work(examples: Path, tmp_path: Pat
         tune(base, examples, output, "source_length=116")
     with pytest.raises(MGLMError, match="bf16 or fp32"):
         tune(base, examples, output, "precision=fp16")
+    write_examples(examples / "dev.jsonl", rows("dev"))
+    with pytest.raises(MGLMError, match=r"eval\.long_articles; found passages"):
+        tune(base, examples, output, more=("eval.long_articles=passages",))
+    (examples / "dev.jsonl").unlink()
     with pytest.raises(MGLMError, match=r"eval\.max_new_tokens; found 200 positions"):
         predict(base, examples, output, EvalConfig())
     config = json.loads((base / "config.json").read_text())

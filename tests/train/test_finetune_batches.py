@@ -9,6 +9,7 @@ import pytest
 from core.examples import Example, Segment
 from tokenizer.encoding import Tokenizer
 from tokenizer.parallel_prompts import ParallelPrompts
+from tokenizer.prompts import source as question
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
 from train.batches import MicroBatch, PretrainBatches, window_length
@@ -221,3 +222,26 @@ def test_a_share_without_shards_is_refused() -> None:
     assert FinetuneConfig(blank_infilling_shards="shards", plan="plan.json").blank_infilling_share == 0  # switched off
     with pytest.raises(ValueError, match="names a language twice"):
         FinetuneConfig(prompt_languages=["en", "en"])
+
+
+def test_a_long_source_is_learned_by_a_window_that_holds_its_answer(tokenizer: Tokenizer) -> None:
+    filler = "The market opens in the morning. " * 12
+    context = f"{filler}The river sings at nine. {filler}"
+    asked = question("question", "en", context=context, question="When?")
+    asked_one = Example(id="q", task="t", lang="en", target_lang="en", split="train", source=asked, target="at nine")
+    examples = [asked_one.model_copy(update={"id": str(number)}) for number in range(4)]
+    read = {}
+    for stride in (None, 8):
+        config = CONFIG.model_copy(update={"window_stride": stride, "source_length": 90})
+        batches = FinetuneBatches(examples, tokenizer, config)
+        parts = [part for step in range(6) for part in batches.batch(step, 0, 1)]
+        again = FinetuneBatches(examples, tokenizer, config).batch(5, 0, 1)
+        assert [part.input_ids_BS.tolist() for part in again] == [part.input_ids_BS.tolist() for part in parts[-2:]]
+        read[stride] = [
+            tokenizer.decode(row[:length].tolist())
+            for part in parts
+            for row, length in zip(part.input_ids_BS, part.context_length_B, strict=True)
+        ]
+    assert not any("at nine" in text for text in read[None])
+    assert all("at nine" in text for text in read[8])
+    assert len(set(read[8])) > 1  # one of several, drawn anew
