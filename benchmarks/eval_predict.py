@@ -4,8 +4,8 @@
     python -m benchmarks.eval_predict --preset large --device cuda --examples 256 --batch-size 32
 
 All have random weights, the same pieces, the same examples of examples/ and the same search; every answer has
-`--new-tokens` tokens, so that all do the same work. The mT5 has as many parameters as our model, half of its layers'
-worth in each of its two stacks. The plain script is what one would write with transformers: tokenize, generate, decode,
+`--new-tokens` tokens, so that all do the same work. The mT5 has as many parameters as our model and its width, in two
+stacks. The plain script is what one would write with transformers: tokenize, generate, decode,
 batch by batch, sources of like length together. The three take turns; models are loaded before.
 """
 
@@ -125,16 +125,19 @@ def our_model(given: argparse.Namespace, tokenizer: Tokenizer) -> Summarizer:
 
 
 def other_model(given: argparse.Namespace, tokenizer: Tokenizer) -> Peer:
-    """An mT5 of our model's width. An encoder's layer has as many parameters as one of ours, a decoder's a third more:
-    three in seven of our layers in each stack come to the same."""
+    """An mT5 of our model's width and number of parameters: three in seven of our layers in each stack, and
+    feed-forward layers as wide as what is left allows, some 8/3 of the width, as mT5 has them."""
     shape = PRESETS[given.preset]
     width, layers = shape["hidden_size"], max(1, round(shape["num_layers"] * 3 / 7))
+    ours = ModelConfig.model_validate({"preset": given.preset}).parameters(tokenizer.vocab_size)
+    attention = 12 * layers * width**2  # four matrices in an encoder's layer, eight in a decoder's
+    inner = (ours - tokenizer.vocab_size * width - attention) / (6 * layers * width)  # three matrices in each of both
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     vocabulary += [tokenizer.raw_piece(index) for index in range(3, tokenizer.pieces)]
     pieces = transformers.T5Tokenizer(vocab=vocabulary, extra_ids=0)
     config = transformers.MT5Config(
         vocab_size=tokenizer.vocab_size, d_model=width, d_kv=width // shape["num_attention_heads"],
-        num_heads=shape["num_attention_heads"], d_ff=round(width * 8 / 3), num_layers=layers,
+        num_heads=shape["num_attention_heads"], d_ff=8 * round(inner / 8), num_layers=layers,
         feed_forward_proj="gated-gelu", tie_word_embeddings=True, decoder_start_token_id=0, pad_token_id=0,
         eos_token_id=1,
     )  # fmt: skip

@@ -28,7 +28,7 @@ from train.metrics import read_metrics
 INPUTS = {"config": "config.toml", "shards": "shards", "plan": "plan.json", "heldout": "documents"}
 LAYOUTS = {"TP2": ["tensor_parallel=2"], "PP2": ["pipeline_parallel=2"], "DP2": []}
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
-TOO_LONG_S = 240
+TOO_LONG_S = 600  # for a machine that does other things as well
 
 
 def main() -> None:
@@ -51,6 +51,14 @@ def drill(work: Path, kills: int, steps: int, draw: random.Random) -> None:
 
 def disturb(undisturbed: "Run", disturbed: "Run", kills: int, steps: int, draw: random.Random) -> None:
     """Lets the one run, and the other between kills, and compares."""
+    try:
+        _disturb(undisturbed, disturbed, kills, steps, draw)
+    finally:
+        for run in (undisturbed, disturbed):
+            run.end()
+
+
+def _disturb(undisturbed: "Run", disturbed: "Run", kills: int, steps: int, draw: random.Random) -> None:
     undisturbed.start("DP2", "mglm")
     assert undisturbed.wait() == 0, undisturbed.words()
     for number in range(1, kills + 1):
@@ -135,6 +143,11 @@ class Run:
         lines = [line for line in self.words().splitlines() if line.strip()]
         said = next((line for line in reversed(lines) if "error: " in line or ": stopped by" in line), "")
         return f"{number_of_signal.name} to a {what} at a {moment}, step {at}: exit status {status}. {said[:150]}"
+
+    def end(self) -> None:
+        """Nothing of a drill that failed runs on."""
+        for pid in self.left_behind():
+            os.kill(pid, signal.SIGKILL)
 
     def left_behind(self) -> list[int]:
         """Processes of this run that are alive."""

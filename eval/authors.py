@@ -19,7 +19,6 @@ from eval.squad import without_articles
 from eval.words import Words
 from tokenizer.encoding import Tokenizer
 
-NAME = "authors"
 _SENTENCE_END = "[SEP]"
 _MOST_REPEATED = 0.7
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -132,7 +132,8 @@ def score_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Score predictions. Two files give one JSON object on stdout; a predictions directory gives a scores directory."""
-    from eval.score import score_directory, score_files
+    from eval.score import score_directory
+    from eval.score_files import score_files
 
     section = _section(config, overrides)
     if predictions is None:

@@ -61,7 +61,10 @@ def contamination(
     made = read_manifest(documents, DOCUMENTS)
     inputs = {"documents": made.content_hash()}
     for index, path in enumerate(example_sets):
-        inputs[f"examples {index} {path.name}"] = read_manifest(path, EXAMPLES).content_hash()
+        inputs[f"examples {index} {_name(path)}"] = read_manifest(path, EXAMPLES).content_hash()
+    if doubled := [name for name, times in Counter(map(_name, example_sets)).items() if times > 1]:
+        found, action = f"two directories called {doubled[0]}", "search them apart, or rename one"
+        raise MGLMError("--examples", found=found, expected="a name for each set", action=action)
     settings = {"words": config.contamination_words, "characters": config.contamination_characters}
     evaluated = [stretches for path in example_sets for stretches in stretches_of_set(path, config)]
     if not evaluated:
@@ -100,7 +103,12 @@ def stretches_of_set(path: Path, config: EvalConfig) -> Iterator[Stretches]:
         ):
             length = length_of(lang, config.contamination_words, config.contamination_characters)
             hashes = union([hashes_of(text, length) for text in texts])
-            yield Stretches(path.name, example.id, "source" if field == "source" else "target", lang, hashes)
+            yield Stretches(_name(path), example.id, "source" if field == "source" else "target", lang, hashes)
+
+
+def _name(path: Path) -> str:
+    """What the figures of a set go by."""
+    return path.resolve().name
 
 
 def merged(found: Sequence[Mapping[int, tuple[int, list[str]]]]) -> dict[int, tuple[int, list[str]]]:

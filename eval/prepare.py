@@ -110,6 +110,10 @@ def _write(stage: Stage, task: Task, inputs: list[Path], outcomes: Iterator[Outc
             file.close()
     rejected = reasons.total()
     assert tally["records_in"] == rejected + sum(tally[name] for name in tally if name != "records_in")
+    if not tally["records_with_examples"] and tally["records_left_out"] == tally["records_in"]:
+        action = "look at eval.pairs, eval.weights and `only` of the task's sources"
+        found = f"{tally['records_in']} records, all left out"
+        raise MGLMError(f"input {', '.join(map(str, inputs))}", found=found, expected="some taken", action=action)
     if not tally["records_with_examples"]:
         raise MGLMError(
             f"input {', '.join(map(str, inputs))}",

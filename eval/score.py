@@ -1,4 +1,4 @@
-"""Scores: two files scored against one another, or a predictions/1 directory made into scores/1.
+"""Makes scores/1 of a predictions/1 directory.
 
 scores.json holds the task's measures for each pair of source and target language, for each target language over all its
 examples, overall, and for the means that the task declares, with 95 % intervals by bootstrap. `macro` is the mean over
@@ -21,8 +21,7 @@ from core.log import get_logger
 from core.manifest import open_stage, read_manifest, sha256_file, write_atomically
 from eval.bootstrap import interval
 from eval.predictions import PREDICTIONS, Prediction, read_predictions
-from eval.scorers import AUTHORS, FILE_TASKS, STANDARD, Scorer, known_language, scorer_of
-from eval.texts import check_ids, read_pairs
+from eval.scorers import AUTHORS, Scorer, scorer_of
 
 SCORES = "scores/1"
 FILE_NAME = "scores.json"
@@ -31,60 +30,6 @@ EXAMPLES_FILE = "examples.jsonl"
 _log = get_logger("eval")
 
 Matrix = NDArray[np.float64]
-
-
-def score_files(
-    task: str,
-    language: str | None,
-    references: Path,
-    predictions: Path,
-    way: str = STANDARD,
-    tokenizer: Path | None = None,
-) -> dict[str, Any]:
-    """`{"f1", "exact_match"}` in percent for `squad` and `mlqa`; `{"rouge1", "rouge2", "rougeL"}` between 0 and 1 for
-    `rouge`; with counts of what a reader of the figures should know.
-
-    Raises:
-        MGLMError: an unknown task or language, files that do not match, or references of another language.
-    """
-    from eval.language_check import check_references, languages_in
-
-    if task not in FILE_TASKS:
-        raise MGLMError("--task", found=task, expected=f"one of {', '.join(FILE_TASKS)}")
-    scorer = scorer_of(task, way, tokenizer)
-    if task == "rouge":
-        lang = known_language(language)
-        wanted, given = read_pairs(references, predictions)
-        accepted = [[text] for text in wanted]
-        passages, unit = wanted, "examples"
-    else:
-        from eval.qa_files import read_answers
-        from eval.qa_files import read_predictions as read_answers_given
-
-        if task == "mlqa":
-            from eval.mlqa import normaliser
-
-            normaliser(language or "")  # refuses a language that MLQA does not have
-        lang = known_language(language) if language is not None else ""
-        answers, by_id = read_answers(references), read_answers_given(predictions)
-        check_ids(answers.by_id, by_id, str(predictions))
-        accepted, given = list(answers.by_id.values()), [by_id[key] for key in answers.by_id]
-        passages, unit = answers.contexts, "questions"
-    counted: dict[str, Any] = {"empty_predictions": sum(not text.strip() for text in given)}
-    if counted["empty_predictions"]:
-        _log.warning("%d of %d predictions are empty", counted["empty_predictions"], len(given))
-    if lang:
-        counted["references_in_another_language"] = check_references(passages, lang, str(references)).other
-        if task == "rouge":
-            counted["predictions_in_another_language"] = languages_in(given, lang).other
-        for name in ("references", "predictions"):
-            if counted.get(f"{name}_in_another_language"):
-                _log.warning("%d %s are not in %s", counted[f"{name}_in_another_language"], name, lang)
-    scores = scorer.each(accepted, given, lang)
-    return {
-        **_means(scorer, scores), unit: len(given), "scorer": scorer.name, "tokenization": scorer.tokenization(lang),
-        **counted,
-    }  # fmt: skip
 
 
 def score_directory(
@@ -105,6 +50,10 @@ def score_directory(
     manifest = read_manifest(predictions, PREDICTIONS)
     inputs = {"predictions": manifest.content_hash()}
     given = read_predictions(predictions)
+    if not given:
+        raise MGLMError(
+            f"{predictions}", found="no prediction", expected="at least one", action="run mglm eval predict"
+        )
     task: dict[str, Any] = manifest.facts.get("task", {})
     scorers = _scorers(task.get("scorer", "rouge"), tokenizer)
     settings: dict[str, Any] = {"scorers": [scorer.name for scorer in scorers], "resamples": resamples}
@@ -133,14 +82,6 @@ def score_directory(
     if empty := sum(not item.prediction.strip() for item in given):
         _log.warning("%d of %d predictions are empty and score 0", empty, len(given))
     return scores
-
-
-def score_predictions(
-    predictions: Sequence[Prediction], task: Mapping[str, Any] | None = None, resamples: int = 1000
-) -> dict[str, Any]:
-    """The content of scores.json by the task's standard scorer alone."""
-    scorer = scorer_of((task or {}).get("scorer", "rouge"))
-    return _summary(predictions, task or {}, [scorer], [_matrix(scorer, predictions)], resamples)
 
 
 def read_scores(directory: Path) -> dict[str, Any]:
@@ -175,8 +116,6 @@ def _scorers(name: str, tokenizer: Path | None) -> list[Scorer]:
 
 def _matrix(scorer: Scorer, predictions: Sequence[Prediction]) -> Matrix:
     """[examples, measures] in the order given, worked out language by language."""
-    if not predictions:
-        raise MGLMError("predictions", found="none", expected="at least one", action="run mglm eval predict")
     matrix = np.zeros((len(predictions), len(scorer.measures)))
     by_target: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(predictions):
@@ -267,14 +206,8 @@ def _counts(average: Mapping[str, Any], lang: str, target_lang: str) -> bool:
 
 def _row(scorer: Scorer, parts: Sequence[Matrix], resamples: int) -> dict[str, Any]:
     """The measures' means over `parts`, each part weighing the same, and their intervals."""
-    each = [_means(scorer, part) for part in parts]
+    each = [scorer.means(part) for part in parts]
     row: dict[str, Any] = {name: sum(one[name] for one in each) / len(each) for name in scorer.measures}
     ends = interval(parts, resamples) * scorer.scale
     row["interval"] = {name: ends[:, column].tolist() for column, name in enumerate(scorer.measures)}
     return row
-
-
-def _means(scorer: Scorer, scores: Matrix) -> dict[str, float]:
-    from eval.rouge import sums
-
-    return {name: scorer.scale * total / len(scores) for name, total in zip(scorer.measures, sums(scores), strict=True)}

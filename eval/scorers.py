@@ -12,7 +12,6 @@ from core.languages import canonical_code, languages
 
 STANDARD, AUTHORS = "standard", "authors"
 WAYS = (STANDARD, AUTHORS)
-FILE_TASKS = ("rouge", "squad", "mlqa")  # what `eval score` scores from plain files
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,12 @@ class Scorer:
     scale: float
     each: Callable[[Sequence[Sequence[str]], Sequence[str], str], NDArray[np.float64]]
     tokenization: Callable[[str], str]
+
+    def means(self, scores: NDArray[np.float64]) -> dict[str, float]:
+        """Each measure's mean over the examples, in the scorer's scale."""
+        from eval.rouge import sums
+
+        return {name: self.scale * total / len(scores) for name, total in zip(self.measures, sums(scores), strict=True)}
 
 
 def scorer_of(task: str, way: str = STANDARD, tokenizer: Path | None = None) -> Scorer:
@@ -42,7 +47,7 @@ def scorer_of(task: str, way: str = STANDARD, tokenizer: Path | None = None) -> 
         return _authors_answers() if way == AUTHORS else _answers(task)
     if task == "accuracy":
         return Scorer("accuracy", ("accuracy",), 100.0, _accuracy, lambda language: "labels")
-    raise MGLMError("a scorer", found=task, expected=f"one of {', '.join(FILE_TASKS)}, accuracy")
+    raise MGLMError("a scorer", found=task, expected="rouge, squad, mlqa or accuracy")
 
 
 def known_language(language: str | None) -> str:

@@ -18,8 +18,9 @@ import torch
 from core.errors import MGLMError
 from core.examples import Example
 from core.manifest import MANIFEST_NAME, read_manifest
+from eval.lengths import in_passages_refused
 from eval.likelihood import span_log_probs
-from eval.predict import Writer, Written, in_passages_refused
+from eval.predict import Writer, Written
 from model.long_articles import LongReader
 from model.peer import Peer
 from model.peer_directory import PEER, peer_config

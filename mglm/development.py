@@ -89,7 +89,8 @@ def find_development(request: "DevelopmentRequest") -> TaskDevelopment | None:
         MGLMError: what could not be measured: lengths the model has no positions for, an unknown measure.
     """
     from eval.config import EvalConfig
-    from eval.predict import check_positions, in_passages_refused, select
+    from eval.lengths import check_positions, in_passages_refused
+    from eval.predict import select
     from train.development import DEV_FILE
 
     path = request.examples / DEV_FILE

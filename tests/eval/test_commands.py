@@ -58,6 +58,8 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     text = tmp_path / "t.txt"
     text.write_text("a\n", "utf-8")
     files = ("--references", text, "--predictions", text)
+    labels = error_of("score", "--task", "accuracy", "--language", "en", *files)
+    assert "--task; found accuracy; expected one of rouge, squad, mlqa" in labels
     assert "one of rouge, squad, mlqa" in error_of("score", "--task", "bleu", *files)
     assert "--language; found none" in error_of("score", "--task", "rouge", *files)
     assert "--language; found klingon" in error_of("score", "--task", "rouge", "--language", "klingon", *files)

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,10 @@ def test_sets_without_held_out_examples_are_refused(documents: Path, tmp_path: P
     assert not (tmp_path / "out").exists()
     with pytest.raises(MGLMError, match="mglm eval prepare"):
         contamination(documents, [tmp_path / "none"], tmp_path / "out", CONFIG, spark)
+
+
+def test_two_sets_of_one_name_are_refused(documents: Path, examples: Path, tmp_path: Path, spark: SparkConfig) -> None:
+    other = shutil.copytree(examples, tmp_path / "another" / "xsum")
+    with pytest.raises(MGLMError, match="--examples; found two directories called xsum"):
+        contamination(documents, [examples, other], tmp_path / "out", CONFIG, spark)
+    assert not (tmp_path / "out").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import MGLMError
 from eval.language_check import check_references, languages_in
-from eval.score import score_files
+from eval.score_files import score_files
 
 TEXTS = {
     "en": "The ferry left the harbour late because of the fog, and nobody on the quay was surprised.",

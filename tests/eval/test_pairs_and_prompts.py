@@ -57,6 +57,12 @@ def test_other_pairs_are_left_out_and_counted(court: Path) -> None:
     assert manifest.config["pairs"] == ["de-fr", "it-de"]
 
 
+def test_pairs_that_no_record_has_are_named_as_the_reason(court: Path) -> None:
+    with pytest.raises(MGLMError, match=r"4 records, all left out; expected some taken. Look at eval.pairs"):
+        made(court, EvalConfig(pairs=["de-en"]))
+    assert not (court / "examples").exists()
+
+
 def test_another_prompt_is_asked_with_its_own_mask_or_the_task_s(court: Path) -> None:
     assert (
         said(made(court, EvalConfig(prompt="named_summary", pairs=["it-de"]))[0]) == "text it. German Summary: [MASK]"

@@ -36,6 +36,12 @@ def test_every_heldout_example_gets_a_prediction(export: Path, examples: Path, t
     assert predict(export, examples, tmp_path / "out", CONFIG) == manifest
 
 
+def test_what_was_trained_on_is_not_answered(export: Path, examples: Path, tmp_path: Path) -> None:
+    for split in ("train", "rejected"):
+        with pytest.raises(MGLMError, match=f"--split; found {split}; expected heldout or dev"):
+            predict(export, examples, tmp_path / "out", CONFIG, split=split)
+
+
 def test_predictions_are_what_the_summarizer_says(export: Path, examples: Path, tmp_path: Path) -> None:
     config = EvalConfig(max_new_tokens=8, num_beams=3, no_repeat_ngram_size=2, batch_size=4)
     predict(export, examples, tmp_path / "out", config)

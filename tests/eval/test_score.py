@@ -8,7 +8,7 @@ from core.errors import MGLMError
 from core.manifest import open_stage, read_manifest
 from eval.predictions import PREDICTIONS, Prediction
 from eval.report import report
-from eval.score import read_scores, score_directory, score_predictions
+from eval.score import read_scores, score_directory
 
 ROWS = [
     Prediction(id="1:en", lang="fr", target_lang="en", reference="the cat sat", prediction="the cat sat"),
@@ -25,8 +25,8 @@ def directory(path: Path, rows: list[Prediction]) -> Path:
     return path
 
 
-def test_pairs_targets_and_overall_agree() -> None:
-    scores = score_predictions(ROWS)
+def test_pairs_targets_and_overall_agree(tmp_path: Path) -> None:
+    scores = score_directory(directory(tmp_path / "predictions", ROWS), tmp_path / "scores")
     pairs = {(row["lang"], row["target_lang"]): row for row in scores["pairs"]}
     assert pairs["fr", "en"]["rouge1"] == pytest.approx(0.5)
     assert pairs["sw", "en"]["rouge1"] == pytest.approx(2 * 2 / 6)
@@ -57,8 +57,8 @@ def test_doubled_broken_and_absent_predictions_are_named(tmp_path: Path) -> None
         score_directory(broken, tmp_path / "scores")
     with pytest.raises(MGLMError, match="Run mglm eval predict first"):
         score_directory(tmp_path / "absent", tmp_path / "scores")
-    with pytest.raises(MGLMError, match="predictions; found none"):
-        score_predictions([])
+    with pytest.raises(MGLMError, match="empty; found no prediction"):
+        score_directory(directory(tmp_path / "empty", []), tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
 
 

@@ -1,0 +1,61 @@
+"""The states of another model's fine-tuning: the newest and the best stay, and a torn one is none."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from train.peer_state import META, best_state, last_state, load_weights, restore, save_state
+
+SCORES = {3: None, 6: 0.5, 9: 0.75, 12: None, 15: 0.75, 18: 0.25}
+
+
+def saved(work: Path, step: int, score: float | None) -> dict[str, torch.Tensor]:
+    weight = torch.nn.Parameter(torch.full((2, 2), float(step)))
+    optimizer = torch.optim.AdamW([weight], lr=0.0)
+    weight.sum().backward()
+    optimizer.step()
+    development = None if score is None else {"score": score, "identity": "same"}
+    save_state(work, {"w": weight}, optimizer, {"step": step, "development": development})
+    return {"w": weight}
+
+
+def left(work: Path) -> list[int]:
+    return sorted(int(path.name[5:]) for path in work.glob("step-*"))
+
+
+def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
+    kept: list[list[int]] = []
+    for step, score in SCORES.items():
+        saved(tmp_path, step, score)
+        kept.append(left(tmp_path))
+    assert kept == [[3], [6], [9], [9, 12], [9, 15], [9, 18]]  # of two as good the first
+    best = best_state(tmp_path)
+    assert best is not None
+    parameters: dict[str, Any] = {"w": torch.nn.Parameter(torch.zeros(2, 2))}
+    load_weights(best, parameters)
+    assert parameters["w"].tolist() == [[9, 9], [9, 9]]
+
+
+def test_a_torn_state_is_none_and_the_one_before_goes_on(tmp_path: Path) -> None:
+    saved(tmp_path, 6, 0.5)
+    torn = tmp_path / "step-00000009"
+    torn.mkdir()
+    assert last_state(tmp_path) == best_state(tmp_path) == tmp_path / "step-00000006"
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    optimizer = torch.optim.AdamW([weight], lr=0.0)
+    meta = restore(tmp_path / "step-00000006", {"w": weight}, optimizer)
+    assert (meta["step"], meta["updates"]) == (6, 1)
+    assert weight.tolist() == [[6, 6], [6, 6]]
+    assert optimizer.state[weight]["exp_avg"].abs().sum() > 0
+    saved(tmp_path, 9, None)
+    assert (torn / META).exists()
+
+
+def test_scores_by_another_measure_do_not_count(tmp_path: Path) -> None:
+    saved(tmp_path, 3, 0.9)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    other = {"step": 6, "development": {"score": 0.1, "identity": "another"}}
+    save_state(tmp_path, {"w": weight}, torch.optim.AdamW([weight]), other)
+    assert left(tmp_path) == [6]
+    assert best_state(tmp_path) == tmp_path / "step-00000006"
