@@ -152,7 +152,20 @@ def _paper(systems: Sequence[tuple[str, Mapping[str, Any]]]) -> Part | None:
         ours = [[name, way, *(cell or "–" for cell in cells)] for name, way, cells in entry.ours]
         heads = ["model", "scorer", *(column.name for column in table.columns)]
         part.content.append(Table(f"{caption} {table.remark}".strip(), heads, rows, 2, ours))
+        tasks = {column.task for column in table.columns}
+        part.content.append("; ".join(_basis(*system) for system in systems if _task(system[1]) in tasks) + ".")
     return part
+
+
+def _basis(name: str, scores: Mapping[str, Any]) -> str:
+    """How much our figures rest on: the paper's are of whole test sets."""
+    pairs = len(scores["pairs"])
+    of_pairs = f"{pairs} pairs of languages" if pairs > 1 else "1 pair of languages"
+    return f"{name} has {scores['overall']['examples']:,} examples of {_task(scores)}, {of_pairs}"
+
+
+def _task(scores: Mapping[str, Any]) -> str:
+    return str(scores.get("task", {}).get("name", ""))
 
 
 def _paired(
@@ -162,8 +175,7 @@ def _paired(
     rows: dict[tuple[str, ...], list[list[str]]] = {}
     for one, two in combinations(range(len(called)), 2):
         first, second = systems[one][1], systems[two][1]
-        same = first.get("task", {}).get("name") == second.get("task", {}).get("name")
-        if not same or first["scorer"] != second["scorer"]:
+        if _task(first) != _task(second) or first["scorer"] != second["scorer"]:
             continue
         groups = _differences(called[one][1], called[two][1], first)
         shared = sum(map(len, groups))

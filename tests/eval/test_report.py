@@ -46,6 +46,7 @@ def test_answers_stand_beside_the_papers_with_means_and_intervals(tmp_path: Path
     f1 = 100 * (2 / 3 + 1) / 2 / 2
     assert f"| ours | squad | {f1:.1f}/25.0 | – | – |" in text
     assert "| paper: mGLM-Large 1.0B | the paper's | 83.6/71.9 | 67.4/54.3 | 69.6/55.6 |" in text
+    assert "ours has 3 examples of xquad, 2 pairs of languages." in text
 
 
 def test_tasks_of_one_system_fill_one_row(tmp_path: Path) -> None:
