@@ -2,7 +2,8 @@
 
 Everything follows from a seed. Languages of one family share a script, an order of words and part of their words, as
 relatives do; other families share nothing. An article is a few sentences, each an agent, an act and an object; its
-title is its first sentence. So a title in any language is known word by word, and can be scored exactly.
+title is its first sentence. So a title in any language is known word by word, and can be scored exactly. What held-out
+articles say stands in no document and no training example, in no language: its words do.
 
 Out: JSONL that the ordinary commands read (documents for the corpus, articles with titles for fine-tuning) and the
 declaration of the task. Knows nothing of models.
@@ -12,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from random import Random
 from typing import Self
@@ -35,6 +37,7 @@ NAME, TITLE, TEXT = "name", "title", "text"  # the words of a prompt: what each 
 TASK = "titles"
 WORLD = "world/1"
 MOST_WORDS = 1000  # of a language: those of two letters are then not used up
+HELD_OUT, MOST_HELD_OUT = 8, 1000  # one sentence in so many is said in held-out articles alone; at most so many
 DOCUMENTS_NAME, TASK_NAME = "documents.jsonl", "task.toml"
 Sentence = tuple[int, int, int]  # which agent, act and object
 
@@ -43,8 +46,8 @@ class WorldConfig(Section):
     """The `[world]` section: how large the world is. Codes are of ISO 639-2's range for local use, qaa to qtz."""
 
     seed: int = Field(default=1, ge=0)
-    families: list[int] = Field(default=[2, 1, 1], min_length=1, max_length=len(SCRIPTS))  # languages in each
-    words: list[int] = Field(default=[8, 6, 8], min_length=3, max_length=3)  # agents, acts, objects that there are
+    families: list[int] = Field(default=[1, 1, 1], min_length=1, max_length=len(SCRIPTS))  # languages in each
+    words: list[int] = Field(default=[6, 6, 6], min_length=3, max_length=3)  # agents, acts, objects that there are
     related_share: float = Field(default=0.5, ge=0, le=1)  # of a family's words, those that its languages share
     sentences: int = Field(default=2, ge=1)  # of an article
     documents: int = Field(default=1500, ge=20)  # of each language, to pretrain on
@@ -59,6 +62,8 @@ class WorldConfig(Section):
             raise ValueError("families must be of one language or more each, and of three or more together")
         if min(self.words) < 1 or sum(self.words) > MOST_WORDS:
             raise ValueError(f"words must be 1 or more of each role, and {MOST_WORDS} or fewer together")
+        if max(self.words) < 2:
+            raise ValueError("words must be 2 or more of a role: some sentences are held out")
         return self
 
 
@@ -91,6 +96,10 @@ class World:
     def __init__(self, config: WorldConfig) -> None:
         self.config = config
         self.languages = {language.code: language for language in _languages(config)}
+        numbers = range(prod(config.words))
+        held_out = min(max(1, len(numbers) // HELD_OUT), MOST_HELD_OUT)
+        self._held_out = [self._meant(one) for one in Random(f"{config.seed} held out").sample(numbers, held_out)]
+        self._not_to_learn = frozenset(self._held_out)
 
     def prompt(self, target: str, words: str) -> str:
         """The template that asks for a title in the language `target` in the words of the language `words`."""
@@ -103,7 +112,7 @@ class World:
         for code in codes:
             draw = Random(f"{config.seed} documents {code}")
             for number in range(config.documents):
-                meant = self._article(draw)
+                meant = self._article(draw, "train")
                 text = self.languages[code].article(meant)
                 if draw.random() < config.titled_share:
                     target = code if draw.random() < config.own_share else draw.choice(codes)
@@ -117,7 +126,7 @@ class World:
         for source, target in product(self.languages.values(), repeat=2):
             draw = Random(f"{self.config.seed} {split} {source.code} {target.code}")
             for number in range(count):
-                meant = self._article(draw)
+                meant = self._article(draw, split)
                 yield {
                     "id": f"{split}-{number}", "lang": source.code, "target_lang": target.code,
                     "text": source.article(meant), "title": target.sentence(meant[0]),
@@ -159,12 +168,19 @@ decoding = {{ max_new_tokens = 12, num_beams = 1, length_penalty = 0.0, no_repea
 {prompts}
 """
 
-    def _article(self, draw: Random) -> list[Sentence]:
-        agents, acts, objects = self.config.words
-        return [
-            (draw.randrange(agents), draw.randrange(acts), draw.randrange(objects))
-            for _ in range(self.config.sentences)
-        ]
+    def _article(self, draw: Random, split: str) -> list[Sentence]:
+        return [self._sentence(draw, split) for _ in range(self.config.sentences)]
+
+    def _sentence(self, draw: Random, split: str) -> Sentence:
+        if split != "train":
+            return draw.choice(self._held_out)
+        while (meant := self._meant(draw.randrange(prod(self.config.words)))) in self._not_to_learn:
+            pass
+        return meant
+
+    def _meant(self, number: int) -> Sentence:
+        _, acts, objects = self.config.words
+        return number // objects // acts, number // objects % acts, number % objects
 
 
 def make_world(config: WorldConfig, output: Path, *, overwrite: bool = False) -> Manifest:

@@ -71,10 +71,14 @@ def test_the_same_seed_writes_the_same_bytes_and_another_one_others(tmp_path: Pa
     assert all(files["a"][name] != files["c"][name] for name in files["a"])
 
 
-def test_held_out_articles_are_in_no_document_and_no_training_example() -> None:
-    world = World(WorldConfig(sentences=5, documents=200, train=50, heldout=20))
-    seen = " ".join(record["text"] for record in [*world.documents(), *world.examples("train", 50)])
-    assert not any(record["text"] in seen for record in world.examples("heldout", 20))
+@pytest.mark.parametrize("sentences", [1, 3])
+def test_what_held_out_articles_say_is_in_no_document_and_no_training_example(sentences: int) -> None:
+    world = World(WorldConfig(words=[4, 4, 3], sentences=sentences, documents=200))
+    seen = " ".join(record["text"] for record in [*world.documents(), *world.examples("train", 200)])
+    asked = list(world.examples("heldout", 50))
+    assert not any(record["title"] in seen for record in asked)
+    words = {word for record in asked for word in record["title"].split()}
+    assert words <= set(seen.replace(".", " ").replace(":", " ").split()), "every word of them is"
 
 
 def test_the_ordinary_command_makes_examples_with_each_language_s_own_prompt(tmp_path: Path) -> None:
