@@ -49,10 +49,10 @@ class WorldConfig(Section):
     families: list[int] = Field(default=[1, 1, 1], min_length=1, max_length=len(SCRIPTS))  # languages in each
     words: list[int] = Field(default=[6, 6, 6], min_length=3, max_length=3)  # agents, acts, objects that there are
     related_share: float = Field(default=0.5, ge=0, le=1)  # of a family's words, those that its languages share
-    sentences: int = Field(default=2, ge=1)  # of an article
-    documents: int = Field(default=1500, ge=20)  # of each language, to pretrain on
+    sentences: int = Field(default=1, ge=1)  # of an article
+    documents: int = Field(default=2000, ge=20)  # of each language, to pretrain on
     titled_share: float = Field(default=1.0, ge=0, le=1)  # of them, under a title
-    own_share: float = Field(default=0.4, ge=0, le=1)  # of the titles, in the article's language; the rest in any
+    own_share: float = Field(default=0.2, ge=0, le=1)  # of the titles, in the article's language; the rest in any
     train: int = Field(default=400, ge=1)  # examples of each pair of languages
     heldout: int = Field(default=25, ge=1)
 
