@@ -39,7 +39,7 @@ if [ ! -x "$venv/bin/pip" ]; then
     fi
 fi
 rm -f "$venv/.installed"
-pip="$venv/bin/pip --disable-pip-version-check install --quiet --no-warn-script-location"
+pip="$venv/bin/pip --disable-pip-version-check install -qq --no-warn-script-location"
 
 echo "1/3 PyTorch" >&2
 if [ "$torch" = cuda ]; then

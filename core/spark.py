@@ -1,12 +1,15 @@
 """The Spark session and the Java under it: the machine's, else the one that comes with the `corpus` extra."""
 
+import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -72,13 +75,41 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
                 "spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile=file:{LOG_SETTINGS} {config.java_options}"
             )
         )
-    session = builder.getOrCreate()
+    with nullcontext() if submitted else _interrupts_wait():
+        session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    logging.getLogger().addFilter(_is_no_interrupt)
     try:
         yield session
+    except KeyboardInterrupt:
+        # A stop would wait for tasks that are to be done again anyway.
+        if existing is None and not submitted:
+            session.sparkContext._gateway.proc.kill()
+            session.sparkContext._gateway.proc.wait()
+            existing = session
+        raise
     finally:
         if existing is None:
             session.stop()
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    """Whether it is other than py4j's traceback of an interrupt, which it logs under no name and raises again."""
+    return not str(record.msg).startswith("KeyboardInterrupt while sending")
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and then is Python's again: Spark's handler breaks the call to the JVM it falls into."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler, blocked = signal.getsignal(signal.SIGINT), signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def run_tasks(session: "SparkSession", bins: Sequence[Sequence[Item]], work: Callable[[Item], Result]) -> list[Result]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from typing import Annotated, Any, get_args
 
@@ -122,6 +123,9 @@ REFUSALS = {
 }  # fmt: skip
 
 
+INTERRUPTED = 128 + signal.SIGINT
+
+
 def main() -> None:
     """Runs a command. A mistake of the user's is one line on stderr and exit status 2, never a traceback."""
     try:
@@ -129,9 +133,10 @@ def main() -> None:
     except MGLMError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to continue", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stopped:
+        if stopped.code == INTERRUPTED:  # typer has taken the KeyboardInterrupt itself
+            print("interrupted: run the same command again to continue", file=sys.stderr)
+        raise
     except BrokenPipeError:  # e.g. `| head`
         sys.exit(0)
     except OSError as error:

@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,3 +57,28 @@ def test_bins_hold_every_item_once_and_are_not_many_more_than_asked_for(sizes: d
     assert sorted(item for items in packed for item in items) == sorted(sizes)
     assert len(packed) <= bins + 1 or sum(sizes.values()) < 2 * bins
     assert [sizes[items[0]] for items in packed] == sorted((sizes[items[0]] for items in packed), reverse=True)
+
+
+@pytest.mark.spark
+def test_ctrl_c_within_a_job_ends_it_and_java_without_a_word_of_theirs() -> None:
+    program = (
+        "import time\nfrom core.spark import SparkConfig, run_tasks, spark_session\n"
+        "with spark_session('sleep', SparkConfig(master='local[1]')) as session:\n"
+        "    print(session.sparkContext._gateway.proc.pid, flush=True)\n"
+        "    run_tasks(session, [[1]], lambda item: time.sleep(600))\n"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, cwd=Path(__file__).parents[2],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert started.stdout is not None
+    java = int(started.stdout.readline())
+    time.sleep(5)  # into the job; before it, the outcome is the same
+    os.killpg(started.pid, signal.SIGINT)
+    said = started.communicate(timeout=120)[1]
+    assert started.returncode in (-signal.SIGINT, 1), said
+    assert said.count("Traceback") == 1, said
+    assert said.rstrip().endswith("KeyboardInterrupt"), said
+    with pytest.raises(ProcessLookupError):
+        os.kill(java, 0)
