@@ -16,7 +16,7 @@ from core.manifest import MANIFEST_NAME, Manifest, read_manifest, sha256_file
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, REJECTED_TABLE, check_table
 from core.spark import SparkConfig, spark_session
 from corpus import build_job, inputs
-from corpus.build import build
+from corpus.build import _report, build
 from corpus.config import CorpusConfig
 from corpus.inputs import Split
 from corpus.parts import summarise
@@ -154,6 +154,20 @@ def test_what_is_done_is_not_done_again(
     assert again == manifest
     assert (output / MANIFEST_NAME).stat().st_mtime_ns == before
     assert "already made" in caplog.text
+
+
+def test_its_last_words_name_what_has_no_text_and_what_no_language(
+    built: tuple[Path, Manifest], caplog: pytest.LogCaptureFixture
+) -> None:
+    output, manifest = built
+    with caplog.at_level(logging.INFO, logger="mglm"):
+        _report(manifest, output, 1.0)
+    assert "1 records have no text in the field text; corpus.text_field names another" in caplog.text
+    assert "later stages leave them out" not in caplog.text
+    shares = {"en": {"documents": 60, "bytes": 1}, "und": {"documents": 61, "bytes": 1}}
+    with caplog.at_level(logging.INFO, logger="mglm"):
+        _report(manifest.model_copy(update={"counts": shares}), output, 1.0)
+    assert "61 of 121 documents are undetermined, and later stages leave them out" in caplog.text
 
 
 def test_input_without_any_document_says_why(spark: SparkConfig, tmp_path: Path) -> None:
