@@ -47,7 +47,7 @@ def walk(stage: DemoStage, number: int, total: int, run: Path) -> None:
     if status != 0:
         raise MGLMError(
             f"stage {number}/{total} {stage.name}",
-            found=f"exit status {status}",
+            found=f"exit status {status}" if status >= 0 else f"its end by {signal.Signals(-status).name}",
             action=f"see the line above and {log}; the same command continues where it stopped",
         )
     if finished_before == stage.content():
