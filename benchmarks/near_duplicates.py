@@ -180,17 +180,11 @@ def ours(session: object, source: Path, work: Path) -> None:
 
 
 def write_keys(keys: Path, path: Path) -> None:
-    rows = []
-    for offset, text in enumerate(pq.read_table(path).column("text").to_pylist()):
-        rows.append(
-            {
-                "lang": "en",
-                "doc_id": document_id(text),
-                "source": path.name,
-                "offset": offset,
-                "keys": packed_keys(text, CONFIG),
-            }
-        )
+    texts_of = pq.read_table(path).column("text").to_pylist()
+    rows = [
+        {"lang": "en", "doc_id": document_id(text), "source": path.name, "offset": offset, "keys": packed}
+        for offset, (text, packed) in enumerate(zip(texts_of, packed_keys(texts_of, CONFIG), strict=True))
+    ]
     pq.write_table(pa.Table.from_pylist(rows), keys / f"{path.stem}.parquet")
 
 

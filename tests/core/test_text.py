@@ -34,6 +34,20 @@ def test_words_are_left_alone_but_for_nfc(text: str) -> None:
     assert normalise(text) == unicodedata.normalize("NFC", text)
 
 
+def test_only_marks_and_jamo_combine_with_what_stands_before() -> None:
+    """What the quick look rests on: the second half of every canonical composition."""
+    pairs = [unicodedata.decomposition(chr(code)).split() for code in range(0x110000)]
+    seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and not pair[0].startswith("<")}
+    assert len(seconds) > 50
+    assert all(unicodedata.category(second).startswith("M") for second in seconds)
+    assert unicodedata.normalize("NFC", "\u1100\u1161\u11a8") == "\uac01"
+
+
+@given(st.text(st.sampled_from("aé\u0301\u0308ᄀ\u1161\u11a8가ক\u09be\u09c7שּׁΩ\u212b")))
+def test_what_combines_is_combined(text: str) -> None:
+    assert normalise(text) == unicodedata.normalize("NFC", text)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -9,18 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.documents import document_id
 from core.spark import SparkConfig, spark_session
-from corpus.near_duplicates import (
-    band_keys,
-    keys_of_languages,
-    packed_keys,
-    shingles,
-    signature,
-)
+from corpus.near_duplicates import band_keys, keys_of_languages, packed_keys, shingles, signatures
 from corpus.near_duplicates_config import NearDuplicatesConfig
 from corpus.near_duplicates_here import find_here
 
@@ -53,18 +48,26 @@ def made_texts(number: int, seed: int = 0) -> list[str]:
     return sorted(set(texts))
 
 
+def runs_hashed(text: str) -> np.ndarray:
+    return shingles([text], 5)[0]
+
+
+def sketches_of(texts: list[str]) -> np.ndarray:
+    return signatures(*shingles(texts, 5), CONFIG)
+
+
 def test_runs_of_words_are_those_that_plain_python_finds() -> None:
     text = "One, two; THREE four five six -- one two three four five six!"
-    found = shingles(text, 5)
+    found = runs_hashed(text)
     assert len(found) == 8
     assert len(set(found.tolist())) == 6  # one…five and two…six come twice
-    assert found[0] == shingles("one two three four five", 5)[0]
+    assert found[0] == runs_hashed("one two three four five")[0]
 
 
 @given(st.lists(st.sampled_from(["aa", "ab", "ba", "b", "ß", "и", "2"]), min_size=5, max_size=30), st.data())
 def test_equal_runs_and_no_others_have_equal_hashes(words: list[str], data: st.DataObject) -> None:
     others = data.draw(st.permutations(words))
-    hashes = [shingles(" ".join(some), 5).tolist() for some in (words, others)]
+    hashes = [runs_hashed(" ".join(some)).tolist() for some in (words, others)]
     runs = [[tuple(some[i : i + 5]) for i in range(len(some) - 4)] for some in (words, others)]
     known = dict(zip(itertools.chain(*runs), itertools.chain(*hashes), strict=True))
     assert len(set(known.values())) == len(known)
@@ -72,29 +75,37 @@ def test_equal_runs_and_no_others_have_equal_hashes(words: list[str], data: st.D
 
 
 def test_scripts_without_spaces_are_cut_by_character() -> None:
-    assert len(shingles("由于冬季暴风雨", 5)) == 3
-    assert len(shingles("ความรักคือ", 5)) == len("ความรักคือ") - 4
-    assert np.array_equal(shingles("由于，冬季 暴风雨。", 5), shingles("由于冬季暴风雨", 5))
+    assert len(runs_hashed("由于冬季暴风雨")) == 3
+    assert len(runs_hashed("ความรักคือ")) == len("ความรักคือ") - 4
+    assert np.array_equal(runs_hashed("由于，冬季 暴风雨。"), runs_hashed("由于冬季暴风雨"))
 
 
-@given(st.text(max_size=300))
-def test_any_text_has_keys_or_no_words(text: str) -> None:
-    found = band_keys(text, CONFIG)
-    assert (found is None) == (shingles(text, 5).size == 0)
-    assert found is None or (found.shape == (14,) and found.dtype == np.uint64)
+@given(st.lists(st.text(max_size=100) | st.sampled_from(["", "!", "one", "one two", "一二三四五六"]), max_size=6))
+def test_texts_together_have_the_keys_that_each_has_alone(texts: list[str]) -> None:
+    together = packed_keys(texts, CONFIG)
+    assert together == [key for text in texts for key in packed_keys([text], CONFIG)]
+    assert [key is None for key in together] == [not runs_hashed(text).size for text in texts]
+    assert {len(key) for key in together if key is not None} <= {14 * 8}
+
+
+def test_signatures_are_those_of_datasketch() -> None:
+    texts = made_texts(20)
+    for text, values in zip(texts, sketches_of(texts), strict=True):
+        sketch = MinHash(CONFIG.bands * CONFIG.rows, seed=1, scheme="affine32", hashfunc=int)
+        sketch.update_batch(runs_hashed(text) >> np.uint64(32))
+        assert np.array_equal(values, sketch.hashvalues)
 
 
 def test_a_long_text_has_the_signature_of_its_parts_together() -> None:
     words = [f"w{number}" for number in range(20_000)]
     parts = [" ".join(words[start : start + 5_004]) for start in range(0, 20_000, 5_000)]
-    whole = signature(" ".join(words), CONFIG)
-    signatures = [found for part in parts if (found := signature(part, CONFIG)) is not None]
-    assert np.array_equal(whole, np.minimum.reduce(signatures))
+    whole = sketches_of([" ".join(words)])[0]
+    assert np.array_equal(whole, sketches_of(parts).min(axis=0))
 
 
 def test_signatures_estimate_jaccard_similarity() -> None:
     texts = made_texts(120)
-    sketches = np.stack([found for text in texts if (found := signature(text, CONFIG)) is not None])
+    sketches = sketches_of(texts)
     pairs = [(i, j, jaccard(texts[i], texts[j])) for i, j in itertools.combinations(range(len(texts)), 2)]
     left, right, exact = (np.array(column) for column in zip(*[p for p in pairs if p[2] > 0.1], strict=True))
     errors = (sketches[left] == sketches[right]).mean(axis=1) - exact
@@ -104,7 +115,7 @@ def test_signatures_estimate_jaccard_similarity() -> None:
 
 def test_keys_meet_as_often_as_the_formula_says() -> None:
     texts = made_texts(240, seed=5)
-    keys = [set(found.tolist()) for text in texts if (found := band_keys(text, CONFIG)) is not None]
+    keys = [set(found) for found in band_keys(sketches_of(texts), CONFIG).tolist()]
     met, expected, likely = 0, 0.0, 0.0
     for i, j in itertools.combinations(range(len(texts)), 2):
         chance = 1 - (1 - jaccard(texts[i], texts[j]) ** CONFIG.rows) ** CONFIG.bands
@@ -115,7 +126,7 @@ def test_keys_meet_as_often_as_the_formula_says() -> None:
 
 
 def test_keys_of_one_text_differ_from_language_to_language() -> None:
-    packed = packed_keys("one two three four five six seven eight", CONFIG)
+    (packed,) = packed_keys(["one two three four five six seven eight"], CONFIG)
     assert packed is not None
     english, german, again = keys_of_languages([packed] * 3, ["en", "de", "en"]).tolist()
     assert english == again
@@ -134,7 +145,7 @@ def find(
             "doc_id": document_id(text),
             "source": "crawl",
             "offset": offset,
-            "keys": packed_keys(text, CONFIG),
+            "keys": packed_keys([text], CONFIG)[0],
         }
         for lang, of_language in texts.items()
         for offset, text in enumerate(of_language)
