@@ -76,20 +76,22 @@ def main() -> None:
     )
 
 
-def made_up_rows(rows: int, vocab_size: int) -> dict[str, Tensor]:
+def made_up_rows(
+    rows: int, vocab_size: int, length: int = LENGTH, context: int = CONTEXT, targets: int = TARGETS
+) -> dict[str, Tensor]:
     """Rows with a context, a mask in its middle and one span."""
     generator = torch.Generator().manual_seed(1)
-    ids_BS = torch.randint(0, vocab_size, (rows, LENGTH), generator=generator)
-    place_S = torch.arange(LENGTH)
-    in_span_S = place_S >= CONTEXT
+    ids_BS = torch.randint(0, vocab_size, (rows, length), generator=generator)
+    place_S = torch.arange(length)
+    in_span_S = place_S >= context
     positions_2S = torch.stack([
-        torch.where(in_span_S, CONTEXT // 2, place_S), torch.where(in_span_S, place_S - CONTEXT + 1, 0)
+        torch.where(in_span_S, context // 2, place_S), torch.where(in_span_S, place_S - context + 1, 0)
     ])  # fmt: skip
-    scored_S = place_S >= LENGTH - TARGETS
+    scored_S = place_S >= length - targets
     return {
         "input_ids_BS": ids_BS,
-        "position_ids_B2S": positions_2S.expand(rows, 2, LENGTH),
-        "context_length_B": torch.full((rows,), CONTEXT),
+        "position_ids_B2S": positions_2S.expand(rows, 2, length),
+        "context_length_B": torch.full((rows,), context),
         "labels_BS": torch.where(scored_S, ids_BS.roll(-1, 1), -100),
     }
 

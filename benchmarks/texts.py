@@ -5,6 +5,7 @@ often as is needed for the size wanted; each time round a document ends in anoth
 """
 
 import gzip
+import itertools
 import json
 import multiprocessing
 from collections.abc import Iterator
@@ -16,14 +17,13 @@ import pyarrow.parquet as pq
 from balancing import fit_plan
 from balancing.config import BalancingConfig
 from balancing.sample import make_sample
+from benchmarks import shards
 from core.documents import document_id, split_of, uniform
-from core.manifest import FileEntry, describe_files, open_stage, read_manifest
+from core.manifest import open_stage, read_manifest
 from core.plan import Plan
-from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, SAMPLE, SAMPLE_TABLE, SHARDS
+from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
 from core.spark import SparkConfig
 from tokenizer.config import TokenizerConfig
-from tokenizer.encoding import Tokenizer
-from tokenizer.shard_writer import Part, write_part
 from tokenizer.train import train_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -82,40 +82,13 @@ def make_shards(work: Path, vocab_size: int, bytes_per_language: int = 60_000) -
 
     The tokenizer is trained on so much of each language.
     """
-    found, rows = texts(), []
+    found, some = texts(), {}
     for lang, of_language in found.items():
-        size = 0
-        for text in of_language:
-            if size > bytes_per_language:
-                break
-            rows.append({"doc_id": document_id(text), "lang": lang, "copy": 0, "text": text})
-            size += len(text.encode())
-    sample = open_stage(work / "sample", schema=SAMPLE, config={}, inputs={})
-    pq.write_table(pa.Table.from_pylist(rows, SAMPLE_TABLE), work / "sample" / "part.parquet")
-    sample.finish()
-    train_tokenizer(work / "sample", work / "tokenizer", TokenizerConfig(vocab_size=vocab_size, num_threads=2))
-    write_shards(work / "shards", found, Tokenizer.load(work / "tokenizer"))
+        ends = itertools.accumulate(len(text.encode()) for text in of_language)
+        some[lang] = of_language[: 1 + sum(end <= bytes_per_language for end in ends)]
+    shards.write_shards(work / "shards", found, shards.make_tokenizer(work, some, vocab_size, threads=2))
     plan = fit_plan({lang: len(of_language) for lang, of_language in found.items()}, strategy="uniform")
     (work / "plan.json").write_text(plan.to_json(), encoding="utf-8")
-
-
-def write_shards(directory: Path, found: dict[str, list[str]], tokenizer: Tokenizer) -> None:
-    """shards/1 of these documents, one file for each language."""
-    stage = open_stage(directory, schema=SHARDS, config={}, inputs={})
-    tokenizer.save(directory / "tokenizer")
-    rows = []
-    for number, (lang, of_language) in enumerate(sorted(found.items())):
-        documents = sorted((document_id(text), text) for text in of_language)
-        columns = [pa.array([doc_id for doc_id, _ in documents]), pa.array([text for _, text in documents])]
-        batch = pa.RecordBatch.from_arrays(columns, names=["doc_id", "text"])
-        rows.append(write_part([batch], tokenizer, Part(number, lang, 0), directory, stage.work))
-    files = [FileEntry(path=row.path, rows=row.rows, bytes=row.bytes, sha256=row.sha256) for row in rows]
-    inside = describe_files(directory / "tokenizer", {})
-    stage.finish(
-        files=files + [entry.model_copy(update={"path": f"tokenizer/{entry.path}"}) for entry in inside],
-        counts={row.lang: {"documents": row.rows, "tokens": row.tokens, "bytes": row.n_bytes} for row in rows},
-        facts={"tokenizer_sha256": tokenizer.sha256, "tokens_of_file": {row.path: row.tokens for row in rows}},
-    )
 
 
 def plan_of(documents: Path, *, strategy: str = "two-stage") -> Plan:

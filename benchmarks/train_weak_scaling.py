@@ -76,7 +76,7 @@ def main() -> None:
             "thread each; the median step of "
             f"{arguments.steps}. Efficiency: a step of one process ÷ a step of all.",
             f"The link between the two processes passes {link / 1e9:.2f} GB/s, measured with an all-reduce of the "
-            "gradients. Cores share memory bandwidth: the model's arithmetic is that of a process beside another's run.",
+            "gradients. Cores share memory bandwidth: the model's arithmetic is that of a process beside another's.",
             f"`large`, reckoned: {arguments.mfu:.0%} of {H200_TFLOPS:.0f} TFLOP/s on each GPU, "
             f"{arguments.fast_gbytes:g} GB/s inside a machine of 8, {arguments.slow_gbytes:g} GB/s for each GPU "
             f"between machines, half of what can be hidden is; {PAPER_BATCH:,} rows of 576 a step. Efficiency is "

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from balancing import fit_plan
 from benchmarks.record import write_record
-from benchmarks.texts import source, texts, write_shards
+from benchmarks.shards import write_shards
+from benchmarks.texts import source, texts
 from core.config import RunConfig
 from core.documents import document_id
 from core.manifest import open_stage

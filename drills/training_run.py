@@ -5,17 +5,8 @@ import json
 import socket
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from benchmarks.shards import make_tokenizer, write_documents, write_plan, write_shards
 from core.documents import document_id, split_of
-from core.manifest import FileEntry, describe_files, open_stage
-from core.plan import Plan, PlanLanguage
-from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, SAMPLE, SAMPLE_TABLE, SHARDS
-from tokenizer.config import TokenizerConfig
-from tokenizer.encoding import Tokenizer
-from tokenizer.shard_writer import Part, write_part
-from tokenizer.train import train_tokenizer
 from train.metrics import read_metrics
 
 ROOT = Path(__file__).parents[1]
@@ -90,59 +81,10 @@ def make_inputs(work: Path) -> None:
         split: {lang: [text for text in of if split_of(document_id(text), 0.3) == split] for lang, of in texts.items()}
         for split in ("train", "heldout")
     }
-    sample = open_stage(work / "sample", schema=SAMPLE, config={}, inputs={})
-    rows = [
-        {"doc_id": document_id(text), "lang": lang, "copy": 0, "text": text} for lang in texts for text in texts[lang]
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, SAMPLE_TABLE), work / "sample" / "part.parquet")
-    sample.finish()
-    train_tokenizer(work / "sample", work / "tokenizer", TokenizerConfig(vocab_size=800, num_threads=1))
-    write_shards(work / "shards", splits["train"], Tokenizer.load(work / "tokenizer"))
+    tokenizer = make_tokenizer(work, texts, 800)
+    write_shards(work / "shards", splits["train"], tokenizer)
     write_documents(work / "documents", splits)
-    share = 1 / len(texts)
-    languages = [
-        PlanLanguage(code=code, count=1, rank=rank, fitted_count=1, raw_share=share, stage1_share=share, share=share)
-        for rank, code in enumerate(sorted(texts), start=1)
-    ]
-    plan = Plan(strategy="table", alpha=None, curve=None, count_unit="documents", languages=languages)
-    (work / "plan.json").write_text(plan.to_json(), "utf-8")
-
-
-def write_shards(directory: Path, texts: dict[str, list[str]], tokenizer: Tokenizer) -> None:
-    stage = open_stage(directory, schema=SHARDS, config={}, inputs={})
-    tokenizer.save(directory / "tokenizer")
-    made = []
-    for number, (lang, of_language) in enumerate(sorted(texts.items())):
-        columns = [pa.array([document_id(text) for text in of_language]), pa.array(of_language)]
-        batch = pa.RecordBatch.from_arrays(columns, names=["doc_id", "text"])
-        made.append(write_part([batch], tokenizer, Part(number, lang, 0), directory, stage.work))
-    files = [FileEntry(path=row.path, rows=row.rows, bytes=row.bytes, sha256=row.sha256) for row in made]
-    inside = describe_files(directory / "tokenizer", {})
-    files += [entry.model_copy(update={"path": f"tokenizer/{entry.path}"}) for entry in inside]
-    stage.finish(
-        files=files,
-        counts={row.lang: {"documents": row.rows, "tokens": row.tokens, "bytes": row.n_bytes} for row in made},
-        facts={"tokenizer_sha256": tokenizer.sha256, "tokens_of_file": {row.path: row.tokens for row in made}},
-    )
-
-
-def write_documents(directory: Path, splits: dict[str, dict[str, list[str]]]) -> None:
-    stage = open_stage(directory, schema=DOCUMENTS, config={}, inputs={})
-    counts = {}
-    for lang in splits["train"]:
-        rows = [
-            {
-                "doc_id": document_id(text), "text": text, "url": None, "script": "Zyyy", "lid_label": lang,
-                "lid_score": 1.0, "n_chars": len(text), "n_bytes": len(text.encode()), "source": "drill", "offset": 0,
-                "split": split,
-            }
-            for split, texts in splits.items() for text in texts[lang]
-        ]  # fmt: skip
-        folder = directory / "documents" / f"lang={lang}"
-        folder.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(rows, DOCUMENTS_TABLE), folder / "part-00000.parquet")
-        counts[lang] = {"documents": len(rows), "heldout_documents": len(splits["heldout"][lang])}
-    stage.finish(counts=counts)
+    write_plan(work / "plan.json", dict.fromkeys(sorted(texts), 1 / len(texts)))
 
 
 def free_port() -> int:

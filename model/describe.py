@@ -14,7 +14,7 @@ ADAM_BYTES = 8  # two fp32 moments
 MASTER_BYTES = {"fp32": 0, "bf16": 4, "fp16": 4}  # the fp32 copy of weights in half precision
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 GRADIENT_BYTES = 4  # gradients are summed in fp32 in all
-SCORED_SHARE = 0.2  # of positions have a target: 15 % blanks in four fifths of the rows, more in generation's
+SCORED_SHARE = 0.24  # of positions have a target: measured, 137 of 576, with the defaults of blank infilling
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,9 @@ class GLMModel(LanguageModule):
         elif labels_BS is not None:
             rows_N, places_N = (labels_BS != IGNORED_LABEL).nonzero(as_tuple=True)  # a GPU is waited for here, once
             labels_N = labels_BS[rows_N, places_N]
-            return self.output_layer(hidden_BSH[rows_N, places_N], weight_VH, labels_N, label_smoothing, self.head_chunk)
+            return self.output_layer(
+                hidden_BSH[rows_N, places_N], weight_VH, labels_N, label_smoothing, self.head_chunk
+            )
         return self.output_layer(hidden_BSH, weight_VH)
 
     def _whole(self, hidden_SBH: Tensor) -> Tensor:

@@ -36,7 +36,10 @@ GRADIENT_TOLERANCE = 1e-4  # ‖difference‖ / ‖gradient‖ of a whole tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """A topology with its kind of optimizer; `name` as printed. `overlap`: communication during the passes, as on GPUs."""
+    """A topology with its kind of optimizer; `name` as printed.
+
+    `overlap`: gradients and weights are communicated during the passes, as on GPUs.
+    """
 
     topology: Topology
     distributed_optimizer: bool = False

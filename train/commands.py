@@ -17,7 +17,9 @@ app = typer.Typer(
 ShardsOption = Annotated[Path, typer.Option("--shards", help="Directory made by `mglm tokenizer shard`.")]
 NprocOption = Annotated[
     int | None,
-    typer.Option("--nproc", min=1, help="Processes on this machine; default: one per GPU, else what the model is split over."),
+    typer.Option(
+        "--nproc", min=1, help="Processes on this machine; default: one per GPU, else what the model is split over."
+    ),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, say what the run will take, start nothing.")

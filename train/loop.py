@@ -1,26 +1,18 @@
-"""The training loop on megatron-core, the same for pretraining and fine-tuning, run by every process.
-
-Tensor names end in their shape: B rows of a micro-batch, S positions, N positions with a loss, L languages.
-"""
+"""The training loop on megatron-core, the same for pretraining and fine-tuning, run by every process."""
 
 import json
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from megatron.core import parallel_state
-from megatron.core.pipeline_parallel import get_forward_backward_func
-from torch import Tensor
 
 from core.errors import MGLMError
 from core.log import get_logger
 from core.progress import progress
 from model.checkpoint import load_checkpoint
-from model.glm import IGNORED_LABEL
 from model.optimizer import build_optimizer, build_scheduler, loss_scale, update_weights
 from model.parallel import build_chunks, seed_step, unwrap
 from train.batches import MicroBatch
@@ -30,35 +22,22 @@ from train.guard import StepGuard
 from train.heldout import HELDOUT, read_heldout
 from train.job import CHECKPOINTS, EVENTS, TOKENIZER, Job
 from train.metrics import EventLog
+from train.passes import Passes, StepSums
 from train.record import Record
 from train.saver import Saver, last_good
 from train.schedule import take_up
-from train.signals import StopRequest, agreed
-
-_COMMON_SUMS = 7  # loss, targets, tokens, positions, stop requests, their signals, unwritten saves
+from train.signals import StopRequest
 
 
 @dataclass(frozen=True)
-class StepResult:
-    """Of one step over all processes. `loss`: mean per target, natural log, with label smoothing where that is on.
+class StepResult(StepSums):
+    """Of one step, after its update. `skipped` says why the weights were left as they are; "" when they were not."""
 
-    `skipped` says why the weights were left as they are; "" when they were not. `nats_L` and `targets_L` are sums over
-    each of the job's languages, and over rows of several.
-    """
-
-    loss: float
     gradient_norm: float
     learning_rate: float  # that of this step's update
     loss_scale: float  # 1 but in fp16
-    targets: int
-    tokens: int  # without padding
-    length: float  # of the rows on the average, with padding
-    stop: int  # the signal by which a process was asked to stop; 0: none was
-    all_written: bool  # no process is still writing a checkpoint
     skipped: str
     bad: bool  # skipped, and not as part of how fp16 finds its scale
-    nats_L: list[float]
-    targets_L: list[float]
 
 
 class Trainer:
@@ -104,8 +83,7 @@ class Trainer:
         if dist.get_rank() == 0:
             backend = unwrap(self.chunks[0]).backend
             get_logger("train").info("%s: attention by %s, %s", job.name, backend, config.precision)
-        self._passes = get_forward_backward_func()
-        self._language_number = {lang: number for number, lang in enumerate(job.languages)}
+        self._passes = Passes(job, self.chunks)
 
     def train_step(self, micro_batches: list[MicroBatch], stop: StopRequest) -> StepResult:
         """One update of the weights with all rows of a step; none, and the reason, when the step is bad."""
@@ -113,36 +91,20 @@ class Trainer:
         for chunk in self.chunks:
             chunk.zero_grad_buffer()
         self.optimizer.zero_grad()
-        rows, length = micro_batches[0].input_ids_BS.shape
-        sums = self._passes(
-            forward_step_func=self._forward,
-            data_iterator=[iter(micro_batches) for _ in self.chunks],  # each part of the model reads its own
-            model=self.chunks,
-            num_microbatches=len(micro_batches),
-            seq_length=self.job.topology.padded(length),
-            micro_batch_size=rows,
-            forward_only=False,
-        )
-        (loss_sum, targets, tokens, positions, stops, signals, unwritten), nats_L, targets_L = self._add_up(
-            sums, micro_batches, stop
-        )
-        loss, scale = loss_sum / max(targets, 1), loss_scale(self.optimizer)
+        sums = self._passes(micro_batches, stop.signal or 0, self.saver.pending)
         learning_rate = next((group["lr"] for group in self.optimizer.param_groups), 0.0)  # none where all is frozen
-        gradient_norm, skipped = 0.0, self.guard.reason(loss)
+        scale, gradient_norm, skipped = loss_scale(self.optimizer), 0.0, self.guard.reason(sums.loss)
         if not skipped:
             update = update_weights(self.optimizer)
             gradient_norm = update.gradient_norm
             if not update.done:
                 skipped = f"overflow at loss scale {scale:g}" if update.overflow else f"gradient norm {gradient_norm}"
         bad = bool(skipped) and not (skipped.startswith("overflow") and scale > 1)
-        self.guard.note(None if bad else loss)
+        self.guard.note(None if bad else sums.loss)
         self.scheduler.step(1)  # also for a skipped step: the rate depends on the step alone
         self.step += 1
-        return StepResult(
-            loss, gradient_norm, learning_rate, scale, int(targets), int(tokens),
-            positions / self.job.config.global_batch_size,
-            agreed(signals, stops), unwritten == 0, skipped, bad, nats_L, targets_L,
-        )  # fmt: skip
+        return StepResult(**vars(sums), gradient_norm=gradient_norm, learning_rate=learning_rate,
+                          loss_scale=scale, skipped=skipped, bad=bad)  # fmt: skip
 
     def save(self, **more: Any) -> None:
         """Begins a checkpoint of this step; `more` goes into its meta."""
@@ -184,54 +146,6 @@ class Trainer:
             chapter = self.job.meta["lineage"][-1]
             events.tell("continued", self.job.first_step, checkpoint=chapter["checkpoint"], changed=chapter["changed"])
         return {name: meta[name] for name in ("step", "recent_losses") if name in meta}
-
-    def _forward(self, micro_batches: Iterator[MicroBatch], model: Any) -> tuple[Tensor, Any]:
-        batch = next(micro_batches)
-        segment_ids_BS = None if batch.segment_ids_BS is None else _on_device(batch.segment_ids_BS)
-        losses_N = model(
-            _on_device(batch.input_ids_BS),
-            _on_device(batch.position_ids_B2S),
-            _on_device(batch.context_length_B),
-            _on_device(batch.labels_BS),
-            segment_ids_BS,
-            self.job.label_smoothing,
-        )
-        several = len(self._language_number)  # the last of the sums
-        language_B = np.array([self._language_number.get(lang, several) for lang in batch.languages_B])
-        language_N = _on_device(
-            np.repeat(language_B, (batch.labels_BS != IGNORED_LABEL).sum(1))
-        )  # losses are in rows' order
-
-        def loss_sums(losses_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            """Sum and number for megatron, which divides by the number over all processes; and for the log."""
-            number = torch.tensor(losses_N.numel(), dtype=torch.int, device=losses_N.device)
-            sums_2L = torch.zeros(2, several + 1, dtype=torch.float64, device=losses_N.device)
-            sums_2L[0].index_add_(0, language_N, losses_N.detach().double())
-            sums_2L[1].index_add_(0, language_N, torch.ones_like(language_N, dtype=torch.float64))
-            return losses_N.sum(), number, sums_2L
-
-        return losses_N, loss_sums
-
-    def _add_up(
-        self, sums: Sequence[Tensor], micro_batches: Sequence[MicroBatch], stop: StopRequest
-    ) -> tuple[list[float], list[float], list[float]]:
-        """The sums of `_COMMON_SUMS`, then loss and targets by language, over all processes.
-
-        One exchange. Losses live on the last pipeline stage, equal on all its tensor-parallel ranks: only the first of
-        those counts them.
-        """
-        languages = len(self._language_number) + 1
-        total = torch.zeros(_COMMON_SUMS + 2 * languages, dtype=torch.float64, device=torch.cuda.current_device())
-        if parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0:
-            sums_2L = torch.stack(list(sums)).sum(0)
-            total[:2], total[_COMMON_SUMS:] = sums_2L.sum(1), sums_2L.flatten()
-            total[2] = sum(batch.tokens for batch in micro_batches)
-            total[3] = sum(batch.input_ids_BS.size for batch in micro_batches)
-        total[4], total[5], total[6] = float(stop.signal is not None), stop.signal or 0, float(self.saver.pending)
-        dist.all_reduce(total)
-        found: list[float] = total.tolist()
-        middle = _COMMON_SUMS + languages
-        return found[:_COMMON_SUMS], found[_COMMON_SUMS:middle], found[middle:]
 
 
 def run(job: Job, *, then_ends: bool = False) -> int:
@@ -322,11 +236,3 @@ def _give_up(trainer: Trainer, result: StepResult, events: EventLog | None) -> N
         action="the last checkpoint is kept; continue with on_bad_step, max_skipped or spike_nats set otherwise, "
         "or begin anew with a lower learning_rate or clip, or more warmup_steps",
     )
-
-
-def _on_device(array: Any) -> Tensor:
-    """Through page-locked memory on GPUs: from any other the copy waits for all that was asked of the device before."""
-    tensor = torch.from_numpy(array)
-    if torch.cuda.is_available():
-        tensor = tensor.pin_memory()
-    return tensor.to(torch.cuda.current_device(), non_blocking=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.shards import write_plan
 from core.config import RunConfig
 from core.errors import MGLMError
 from model.checkpoint_meta import latest_checkpoint, read_meta
-from tests.train.conftest import SHARES, write_plan
+from tests.train.conftest import SHARES
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
 from train.continuing import check_continued, data_place, open_continued

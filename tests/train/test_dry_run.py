@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.shards import write_plan
 from core.errors import MGLMError
-from tests.train.conftest import write_plan
 from train import dry_run, pretrain
 from train.commands import app
 from train.dry_run import checkpoint_bytes, forecast

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.shards import write_plan
 from core.config import RunConfig
 from core.errors import MGLMError
-from tests.train.conftest import write_plan
 from tokenizer.encoding import Tokenizer
 from train.blank_layout import NO_LOSS
 from train.commands import app
