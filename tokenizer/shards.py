@@ -194,6 +194,7 @@ class _ShardFile:
     """One mapped file: its record batches, and which documents and stretch of the file's stream each holds."""
 
     def __init__(self, path: Path, identity: dict[str, str]) -> None:
+        self._path = path
         try:
             mapped = MappedFile(path)
             reader: Any = pa.ipc.open_file(pa.BufferReader(mapped.buffer()))
@@ -255,6 +256,8 @@ class _ShardFile:
             tokens = words[values + first + left : values + first + max(left, right)]
             found.append(StreamPiece(tokens, start <= position, start <= position + 1 + length < stop))
             row, first = row + 1, after
+        if first + STREAM_EXTRA * row + base < stop:
+            raise _broken(self._path, "no tokens where there were some", "the file as it was when it was opened")
 
 
 def _data_files(manifest: Manifest) -> list[FileEntry]:

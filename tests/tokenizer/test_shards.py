@@ -160,6 +160,19 @@ def test_a_file_that_is_gone_cut_or_altered_is_named(directory: Path) -> None:
         Shards.open(directory)
 
 
+def test_a_file_whose_bytes_go_while_it_is_read_is_named(directory: Path) -> None:
+    """Where a file is cut short the kernel shows zeros up to the end of a page."""
+    shards = Shards.open(directory)
+    lang = shards.languages[0]
+    length = shards.stream_length(lang)
+    assert shards.pieces(lang, 0, length)
+    for path in shards.paths(lang):
+        with (directory / path).open("r+b") as file:
+            file.write(bytes((directory / path).stat().st_size))
+    with pytest.raises(MGLMError, match="found no tokens where there were some"):
+        shards.pieces(lang, 0, length)
+
+
 def test_a_file_that_is_no_arrow_or_has_other_columns_is_named_when_it_is_read(directory: Path) -> None:
     path = directory / "lang=hi" / "part-00000.arrow"
     size = path.stat().st_size
