@@ -17,6 +17,7 @@ import torch
 
 from core.errors import MGLMError
 from core.examples import Example
+from core.log import get_logger
 from core.manifest import MANIFEST_NAME, read_manifest
 from eval.lengths import in_passages_refused
 from eval.likelihood import span_log_probs
@@ -102,7 +103,14 @@ def load_writer(
     directory: Path, decoding: Mapping[str, Any], batch_size: int, *, trust_remote_code: bool = False
 ) -> Writer:
     """Loads the model, of whichever kind its config.json says; the result answers a batch of examples."""
-    return model_writer(load_answerer(directory, trust_remote_code=trust_remote_code), decoding, batch_size)
+    answerer = load_answerer(directory, trust_remote_code=trust_remote_code)
+    stride, source_tokens = decoding["window_stride"], decoding["max_source_tokens"] or answerer.source_length
+    if stride is not None and stride >= source_tokens:
+        note = (
+            "windows of %d tokens do not overlap at eval.window_stride %d: an answer between two stands whole in none"
+        )
+        get_logger("eval").warning(note, source_tokens, stride)
+    return model_writer(answerer, decoding, batch_size)
 
 
 def load_answerer(directory: Path, *, trust_remote_code: bool = False) -> Answerer:

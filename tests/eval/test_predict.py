@@ -42,6 +42,16 @@ def test_what_was_trained_on_is_not_answered(export: Path, examples: Path, tmp_p
             predict(export, examples, tmp_path / "out", CONFIG, split=split)
 
 
+def test_windows_that_cannot_overlap_are_told(
+    export: Path, examples: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for stride, told in ((40, True), (16, False)):
+        config = CONFIG.model_copy(update={"max_source_tokens": 40, "window_stride": stride})
+        predict(export, examples, tmp_path / f"out{stride}", EvalConfig(**config.model_dump()))
+        assert ("do not overlap at eval.window_stride 40" in caplog.text) == told
+        caplog.clear()
+
+
 def test_predictions_are_what_the_summarizer_says(export: Path, examples: Path, tmp_path: Path) -> None:
     config = EvalConfig(max_new_tokens=8, num_beams=3, no_repeat_ngram_size=2, batch_size=4)
     predict(export, examples, tmp_path / "out", config)
