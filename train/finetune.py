@@ -126,7 +126,7 @@ def prepare_finetune(
     _check_lengths(config, model)
     examples_manifest = read_manifest(examples_path, EXAMPLES)
     examples = load_examples(examples_path / TRAIN_FILE, task)
-    prompts = _prompts(config, examples, examples_manifest.facts.get("task", {}))
+    prompts = parallel_prompts(config, examples, examples_manifest.facts.get("task", {}))
     blanks = blank_source(config, model, tokenizer) if config.blank_infilling_share else None
     examples_a_step = config.global_batch_size * (1 - config.blank_infilling_share)
     steps = config.steps or max(1, math.ceil(config.epochs * len(examples) / examples_a_step - 1e-9))
@@ -203,7 +203,9 @@ def load_examples(path: Path, task: str | None) -> list[Example]:
     return chosen
 
 
-def _prompts(config: FinetuneConfig, examples: list[Example], task: Mapping[str, Any]) -> ParallelPrompts | None:
+def parallel_prompts(
+    config: FinetuneConfig, examples: Sequence[Example], task: Mapping[str, Any]
+) -> ParallelPrompts | None:
     """Prompts in the languages that are wanted, every example's prompt being known in all of them."""
     if not config.prompt_languages:
         return None

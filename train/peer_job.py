@@ -17,15 +17,16 @@ from core.examples import EXAMPLES, Example
 from core.log import get_logger
 from core.manifest import Stage, open_stage, read_manifest
 from model.peer_directory import OURS, PEER, model_identity, peer_config, positions_of
+from tokenizer.parallel_prompts import ParallelPrompts
 from train.config import FinetuneConfig
 from train.development import Development, DevelopmentRequest, FindDevelopment
 from train.job import check_schedule
 from train.launch import as_worker, is_worker, launch, processes, started_workers
 
-# Of [finetune], what megatron alone does.
-_MEGATRON = (
+# Of [finetune], what the loop for our own models alone does.
+_OURS_ALONE = (
     "tensor_parallel", "pipeline_parallel", "sequence_parallel", "virtual_pipeline", "distributed_optimizer",
-    "fixed_length",
+    "fixed_length", "freeze_upper_layers", "blank_infilling_share", "wandb",
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class PeerJob:
     identity: dict[str, Any]
     inputs: dict[str, str]
     development: Development | None  # by which the best weights are kept
+    prompts: ParallelPrompts | None  # in the languages that the config names
 
     @property
     def eval_interval(self) -> int:
@@ -122,7 +124,7 @@ def prepare_peer(
     Raises:
         MGLMError: the first thing that does not fit.
     """
-    from train.finetune import TRAIN_FILE, load_examples
+    from train.finetune import TRAIN_FILE, load_examples, parallel_prompts
 
     config = run_config.section("finetune", FinetuneConfig)
     _check(config, init, world_size)
@@ -143,6 +145,7 @@ def prepare_peer(
         identity={"finetune": config.identity(), "task": task, "steps": steps},
         inputs={"init": model_identity(init), "examples": manifest.content_hash()},
         development=development,
+        prompts=parallel_prompts(config, examples, manifest.facts.get("task", {})),
     )
 
 
@@ -161,7 +164,7 @@ def refuse_export(init: Path) -> None:
 
 
 def _check(config: FinetuneConfig, init: Path, world_size: int) -> None:
-    for name in _MEGATRON:
+    for name in _OURS_ALONE:
         value, default = getattr(config, name), FinetuneConfig.model_fields[name].default
         if value != default:
             found, action = f"{value} with a model that is not ours", "leave it out, and let --nproc split the batch"

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import MGLMError
+from core.examples import Example
 from core.log import get_logger
 from core.manifest import WORK_NAME, Stage
 from core.processes import end_with_parent
@@ -44,7 +45,7 @@ class PeerBatches:
 
     def __init__(self, job: PeerJob, peer: Peer) -> None:
         self._job, self._peer = job, peer
-        self._rows: dict[int, tuple[list[PeerSource], list[int]]] = {}
+        self._rows: dict[tuple[int, int], tuple[list[PeerSource], list[int]]] = {}  # by example and prompt
         self._order: tuple[int, Any] = (-1, None)
 
     def rows(self, step: int, rank: int, size: int) -> list[Row]:
@@ -61,18 +62,25 @@ class PeerBatches:
         return int(self._order[1][place])
 
     def _row(self, index: int) -> Row:
-        number = self._example_at(index)
-        if number not in self._rows:
-            example, config = self._job.examples[number], self._job.config
-            windows = self._peer.sources(example, config.source_length, config.window_stride)
-            target = self._peer.encode(example.answer)[: config.target_length]
-            if len(target) < config.target_length:  # a target that was cut does not end there
-                target.append(self._peer.end_ids[0])
-            chosen = windows_with_answer(windows, example.source, example.answers, self._peer)
-            self._rows[number] = chosen, target
-        sources, target = self._rows[number]
-        (draw,) = Draws(self._job.config.seed, np.array([index])).take(1)[0]
-        return sources[int(draw * len(sources))], target
+        job, number = self._job, self._example_at(index)
+        example = job.examples[number]
+        draws = Draws(job.config.seed, np.array([index]))
+        (prompt,), (window,) = draws.take(1)[0], draws.take(1)[0]
+        asked = [example.source] if job.prompts is None else job.prompts.of(example.source)
+        way = int(prompt * len(asked))
+        if (number, way) not in self._rows:
+            self._rows[number, way] = self._encoded(example.model_copy(update={"source": asked[way]}))
+        sources, target = self._rows[number, way]
+        return sources[int(window * len(sources))], target
+
+    def _encoded(self, example: Example) -> tuple[list[PeerSource], list[int]]:
+        """What of the example may be read, one source or several windows, and what is to be learned."""
+        config = self._job.config
+        windows = self._peer.sources(example, config.source_length, config.window_stride)
+        target = self._peer.encode(example.answer)[: config.target_length]
+        if len(target) < config.target_length:  # a target that was cut does not end there
+            target.append(self._peer.end_ids[0])
+        return windows_with_answer(windows, example.source, example.answers, self._peer), target
 
 
 class PeerTrainer:

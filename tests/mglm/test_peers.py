@@ -189,6 +189,25 @@ def test_a_long_source_is_learned_in_windows_that_hold_the_answer(tmp_path: Path
             assert (len(set(read)) > 1) == holds
 
 
+def test_examples_are_asked_in_the_languages_wanted(examples: Path, tmp_path: Path) -> None:
+    from core.config import RunConfig
+    from model.peer import Peer
+    from train.peer_job import prepare_peer
+    from train.peer_loop import PeerBatches
+
+    base = gpt2(tmp_path / "base", TEXTS)
+    settings = ["source_length=90", "target_length=24", "global_batch_size=24", "steps=1"]
+    peer, read = Peer.load(base), {}
+    for languages in ('["en"]', '["en", "de"]'):
+        run_config = RunConfig(None, [f"finetune.{each}" for each in (*settings, f"prompt_languages={languages}")])
+        job = prepare_peer(run_config, base, examples, tmp_path / "out", None, 1)
+        read[languages] = [peer.decode(source_.ids) for source_, _ in PeerBatches(job, peer).rows(0, 0, 1)]
+    both = read['["en", "de"]']
+    assert not any("Zusammenfassung" in text for text in read['["en"]'])
+    assert 4 < sum("Zusammenfassung" in text for text in both) < 20
+    assert sum("Summary" in text for text in both) == len(both) - sum("Zusammenfassung" in text for text in both)
+
+
 def _wait_for(output: Path, step: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
     while _last_step(output) < step:
         assert process is None or process.poll() is None
@@ -223,6 +242,8 @@ def test_what_does_not_fit_is_said_before_any_work(examples: Path, tmp_path: Pat
     base, output = gpt2(tmp_path / "base", TEXTS), tmp_path / "out"
     with pytest.raises(MGLMError, match=r"finetune\.tensor_parallel; found 2 with a model that is not ours"):
         tune(base, examples, output, "tensor_parallel=2")
+    with pytest.raises(MGLMError, match=r"finetune\.freeze_upper_layers; found 1 with a model that is not ours"):
+        tune(base, examples, output, "freeze_upper_layers=1")
     with pytest.raises(MGLMError, match=r"finetune\.source_length; found 140 positions"):
         tune(base, examples, output, "source_length=116")
     with pytest.raises(MGLMError, match="bf16 or fp32"):
