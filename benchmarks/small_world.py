@@ -16,7 +16,6 @@ from benchmarks.record import write_record
 from core.manifest import read_manifest
 from mglm.transfer_run import RESULTS_NAME
 from mglm.transfer_stages import MIXED, SOURCE, TARGET, TRAINED, UNTUNED, ZERO_SHOT
-from mglm.walk import read_timings
 
 ORDER = (TRAINED, SOURCE, TARGET, ZERO_SHOT, MIXED, UNTUNED)
 
@@ -26,9 +25,8 @@ def main() -> None:
     parser.add_argument("--of", type=Path, default=Path("runs/world"), help="output directory of mglm world run")
     output: Path = parser.parse_args().of
     if not (output / "transfer" / RESULTS_NAME).exists():
-        sys.exit(f"error: no finished run in {output}; make one, in a quarter of an hour: mglm world run")
+        sys.exit(f"error: no finished run in {output}; make one: mglm world run")
     results = json.loads((output / "transfer" / RESULTS_NAME).read_text("utf-8"))
-    timings = [*read_timings(output).values(), *read_timings(output / "transfer").values()]
     world = read_manifest(output / "world", "world/1")
     pretrained = read_manifest(output / "pretrain", "checkpoint/1")
     families = [f"{code} ({facts['script']}, {facts['order']})" for code, facts in world.facts["languages"].items()]
@@ -43,7 +41,6 @@ def main() -> None:
         "ROUGE between 0 and 1 (-1: the words, -L: in their order). Right language: every word is one of the language "
         "asked for; trained language: of one that was tuned for instead.",
         f"Relative change of the layers' weights by tuning, from the input upwards: {upper}.",
-        f"All commands together took {sum(row['wall_s'] for row in timings):.0f} s.",
     ]
     write_record(
         "small_world",
