@@ -79,7 +79,8 @@ class CheckpointSave:
         self._results: list[Any] = []
         self._files: dict[str, dict[str, Any]] = {}
         self._failure = ""
-        self._thread = threading.Thread(target=self._write, name="checkpoint", daemon=True)
+        # No daemon: a process that ends for another reason waits for it, or C++ would abort when the thread is cut off.
+        self._thread = threading.Thread(target=self._write, name="checkpoint")
         self._thread.start()
 
     @property
