@@ -15,10 +15,11 @@ import torch
 from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, clip_grads, get_megatron_optimizer
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
-from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+from megatron.core.optimizer.distrib_optimizer import HAVE_APEX_OR_TE, DistributedOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 from torch import Tensor
 
+from core.errors import MGLMError
 from model.execution import Precision
 from model.parallel import DTYPES
 
@@ -43,7 +44,17 @@ def build_optimizer(
     Biases and LayerNorms, that is every parameter of one dimension, are not decayed. Defaults as the authors trained.
     `precision` and `distributed_optimizer` must be those given to `build_chunks`. In fp16 losses are scaled before the
     backward pass: halved when a gradient overflows twice, doubled after `loss_scale_window` steps without.
+
+    Raises:
+        MGLMError: megatron would take another AdamW, whose state what is mended here does not fit.
     """
+    if HAVE_APEX_OR_TE:
+        raise MGLMError(
+            "megatron-core's AdamW",
+            found="that of apex or TransformerEngine, which are installed",
+            expected="torch's: checkpoints hold its state",
+            action="use an environment without them, as `make` sets one up",
+        )
     config = OptimizerConfig(
         optimizer="adam",
         lr=learning_rate,

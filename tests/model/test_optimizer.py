@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from core.errors import MGLMError
+from model import optimizer
 from model.config import ModelConfig
 from model.optimizer import update_weights
 from model.parity import MODEL
@@ -81,3 +83,9 @@ def test_adam_updates_all_parameters_in_one_go(distributed_optimizer: bool) -> N
     groups = [group for group in training.optimizer.param_groups if group["params"]]
     assert calls[torch.ops.aten._fused_adamw_.default] == len(groups)
     assert not calls[torch.ops.aten._foreach_addcdiv_.ScalarList]
+
+
+def test_another_adamw_than_torch_s_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizer, "HAVE_APEX_OR_TE", True)
+    with pytest.raises(MGLMError, match="found that of apex or TransformerEngine"):
+        TinyTraining(MODEL, Topology(), distributed_optimizer=True)
