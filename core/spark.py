@@ -84,8 +84,9 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
     except KeyboardInterrupt:
         # A stop would wait for tasks that are to be done again anyway.
         if existing is None and not submitted:
-            session.sparkContext._gateway.proc.kill()
-            session.sparkContext._gateway.proc.wait()
+            java: subprocess.Popen[bytes] = getattr(session.sparkContext._gateway, "proc")  # noqa: B009 (no type of it is known)
+            java.kill()
+            java.wait()
             existing = session
         raise
     finally:
