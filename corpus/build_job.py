@@ -163,7 +163,9 @@ def _judge(
     )
     if isinstance(after, Refusal):
         return after
-    if after.text is not before.text and after.text != before.text:  # equal texts must have one language, whatever they were before
+    if (
+        after.text is not before.text and after.text != before.text
+    ):  # equal texts must have one language, whatever they were before
         detection = detector.detect(after.text, config.lid_threshold)
         after = replace(after, lang=detection.lang, script=script_of(after.text))
     return after, detection

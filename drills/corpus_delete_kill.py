@@ -4,14 +4,12 @@ After each kill corpus and shards must each be the old or the new, with every fi
 The same command, given again, ends with what an undisturbed deletion leaves, and nothing half-written lies about.
 """
 
-import argparse
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,7 +22,7 @@ from core.schemas import DOCUMENTS, SHARDS
 from core.spark import SparkConfig, spark_session
 from corpus.build import build
 from corpus.config import CorpusConfig
-from drills.corpus_kill import make_input
+from drills.corpus_kill import make_input, with_kills
 
 TEXT_BYTES, FILE_BYTES, VOCABULARY = 3_000_000, 60_000, 3_000
 DELETED_SHARE = 0.05
@@ -32,13 +30,7 @@ LONGEST_WAIT_S = 1.0  # after a file more was written
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=8, help="of each command")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the moments")
-    given = parser.parse_args()
-    print(f"seed {given.seed}")
-    with tempfile.TemporaryDirectory(prefix="mglm-drill-") as folder:
-        drill(Path(folder), given.kills, random.Random(given.seed))
+    with_kills(drill, __doc__ or "", kills=8, counted="of each command")
 
 
 def drill(work: Path, kills: int, draw: random.Random) -> None:

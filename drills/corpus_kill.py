@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,11 +40,16 @@ KINDS = ("driver", "executor", "worker")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=12, help="how many processes to kill")
+    with_kills(drill, __doc__ or "", kills=12, counted="how many processes to kill")
+
+
+def with_kills(drill: Callable[[Path, int, random.Random], None], about: str, *, kills: int, counted: str) -> None:
+    """Runs a drill of so many kills at moments that a seed decides, in a folder of its own."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=kills, help=counted)
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the moments and the victims")
     given = parser.parse_args()
-    print(f"seed {given.seed}")
+    print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="mglm-drill-") as folder:
         drill(Path(folder), given.kills, random.Random(given.seed))
 

@@ -36,7 +36,7 @@ def test_words_are_left_alone_but_for_nfc(text: str) -> None:
 
 def test_only_marks_and_jamo_combine_with_what_stands_before() -> None:
     """What the quick look rests on: the second half of every canonical composition."""
-    pairs = [unicodedata.decomposition(chr(code)).split() for code in range(0x110000)]
+    pairs = [unicodedata.decomposition(chr(code)).split() for code in range(0x20000)]
     seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and not pair[0].startswith("<")}
     assert len(seconds) > 50
     assert all(unicodedata.category(second).startswith("M") for second in seconds)

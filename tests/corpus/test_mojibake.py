@@ -1,6 +1,7 @@
 """Mojibake: repaired as ftfy does it, and nothing else touched."""
 
 import json
+from itertools import pairwise
 
 import ftfy
 import pytest
@@ -60,7 +61,7 @@ def _pairs(line: str) -> bool:
     """Whether a lead byte of UTF-8 stands before a continuation, written down once more and simply."""
     for encoding in CHARMAP_ENCODINGS:
         codes = line.encode(encoding, "replace")
-        if any(0xC2 <= one < 0xF5 and 0x80 <= two < 0xC0 for one, two in zip(codes, codes[1:], strict=False)):
+        if any(0xC2 <= one < 0xF5 and 0x80 <= two < 0xC0 for one, two in pairwise(codes)):
             return True
     return False
 
