@@ -1,5 +1,5 @@
-"""Words of texts and runs of them as 64-bit hashes, all in numpy and many texts at once: a hash in Python for every run,
-or numpy called for every text, would cost more than what is done with them.
+"""Words of texts and runs of them as 64-bit hashes, all in numpy and many texts at once: a hash in Python for every
+run, or numpy called for every text, would cost more than what is done with them.
 
 A word is a run of letters, marks and digits in lower case; in scripts that put no space between words (Chinese,
 Japanese, Thai, Lao, Khmer, Burmese) every character is one. Punctuation and spaces do not count. A hash is of the words
