@@ -1,7 +1,7 @@
 """A small world of made-up languages whose translation is known: what transfer looks like where minutes are enough.
 
 Everything follows from a seed. Languages of one family share a script, an order of words and part of their words, as
-relatives do; other families share nothing. An article is a few sentences, each an agent, an act and an object; its
+relatives do; other families share nothing. An article is a sentence or more, each an agent, an act and an object; its
 title is its first sentence. So a title in any language is known word by word, and can be scored exactly. What held-out
 articles say stands in no document and no training example, in no language: its words do.
 
