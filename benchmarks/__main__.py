@@ -9,6 +9,6 @@ from benchmarks.runner import run_all
 if __name__ == "__main__":
     run_all(
         __file__,
-        frozenset({"crawls", "evidence_report", "record", "runner", "synthetic_crawl", "texts"}),
+        frozenset({"crawls", "evidence_report", "record", "runner", "shards", "synthetic_crawl", "texts"}),
         frozenset({"evidence", "small_world"}),
     )
