@@ -19,8 +19,9 @@ from mglm.transfer_run import PAGE_NAME, RESULTS_NAME
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
-    "world.documents=60", "world.train=20", "world.heldout=1", "pretrain.steps=8", "pretrain.warmup_steps=1",
-    "pretrain.save_interval=8", "finetune.steps=6", "finetune.warmup_steps=1", "finetune.save_interval=2",
+    "world.documents=60", "lid.epoch=50", "world.train=20", "world.heldout=1", "pretrain.steps=8",
+    "pretrain.warmup_steps=1", "pretrain.save_interval=8", "finetune.steps=6",
+    "finetune.warmup_steps=1", "finetune.save_interval=2",
 ]  # fmt: skip
 TOO_LONG_S = 900
 
