@@ -21,7 +21,11 @@ SECTIONS = (
 
 
 class Section(BaseModel):
-    """Base of every config section: immutable, no unknown keys, no silent conversion between types."""
+    """Base of every config section: immutable, no unknown keys, no silent conversion between types.
+
+    A string under a field says what the field means; `mglm config` prints it. "Unset: …" in it says what holds where
+    the field is not written out: always where the default is None, and where that differs from writing the default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
@@ -39,8 +43,7 @@ class RunConfig:
         for override in overrides:
             _apply_override(self.tables, override)
         for name, table in self.tables.items():
-            if name not in SECTIONS:
-                raise _unknown_key(f"config section [{name}] in {self.origin}", name, SECTIONS)
+            check_section(f"config section [{name}] in {self.origin}", name)
             if not isinstance(table, dict):
                 raise MGLMError(
                     f"config key {name} in {self.origin}",
@@ -60,6 +63,16 @@ class RunConfig:
         except ValidationError as error:
             first = ".".join(str(part) for part in (name, *error.errors()[0]["loc"]))
             raise _explain(error, name, model, "--set" if first in self.overridden else self.origin) from None
+
+
+def check_section(thing: str, name: str) -> None:
+    """Refuses, under the name of `thing`, a section that there is not.
+
+    Raises:
+        MGLMError: names the known ones.
+    """
+    if name not in SECTIONS:
+        raise _unknown_key(thing, name, SECTIONS)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

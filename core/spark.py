@@ -34,10 +34,15 @@ class SparkConfig(Section):
     """How Spark runs where no spark-submit says so. Under spark-submit its own settings win."""
 
     master: str = "local[*]"
+    """Where Spark runs; local[*] is this machine with all its cores, local[4] with four."""
     driver_memory: str = "2g"
+    """Memory of the driver's Java; on one machine that is all of Spark's Java."""
     shuffle_partitions: int = 8
+    """Parts into which Spark sorts rows anew, its spark.sql.shuffle.partitions."""
     partitions_per_core: int = 2
-    java_options: str = ""  # more for the driver's JVM, e.g. "-XX:TieredStopAtLevel=1" where jobs are short
+    """Tasks that a job is cut into for each core."""
+    java_options: str = ""
+    """More for the driver's Java, e.g. "-XX:TieredStopAtLevel=1" where jobs are short."""
 
 
 @contextmanager

@@ -8,28 +8,49 @@ from core.config import Section
 
 
 class LidConfig(Section):
-    """Defaults were chosen on the dev side of 78 MB in 101 languages; docs/corpus.md has the table."""
+    """How `mglm corpus train-lid` learns. Defaults were chosen on the dev side of 78 MB in 101 languages;
+    docs/corpus.md has the table."""
 
     text_field: str = "text"
+    """The field of a record that holds the text."""
     lang_field: str = "lang"
-    id_field: str = "doc_id"  # what a table of gold labels is joined by
-    heldout_share: float = Field(default=0.2, gt=0, lt=1)  # never trained on: what the evaluation measures
-    dev_share: float = Field(default=0.1, gt=0, lt=1)  # of the rest, not trained on either: weights are fitted on it
-    characters_per_language: int = Field(default=300_000, ge=1_000)  # text that a language gives to an epoch, at most
-    max_rounds: int = Field(default=8, ge=1)  # how often a small language is cut anew to get there
-    snippet_characters: tuple[int, int] = (20, 400)  # the shortest and longest snippet; their lengths are log-uniform
+    """The field that holds its language."""
+    id_field: str = "doc_id"
+    """The field that a table of gold labels is joined by."""
+    heldout_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share never trained on: what the evaluation measures."""
+    dev_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the rest that is not trained on either: weights are fitted on it."""
+    characters_per_language: int = Field(default=300_000, ge=1_000)
+    """Text that a language gives to an epoch, at most."""
+    max_rounds: int = Field(default=8, ge=1)
+    """How often a small language is cut anew to get there."""
+    snippet_characters: tuple[int, int] = (20, 400)
+    """The shortest and longest snippet that documents are cut into; their lengths are log-uniform."""
     dim: int = Field(default=16, ge=1)
-    minn: int = Field(default=2, ge=1)  # shortest and longest character n-gram
+    """Numbers of a vector, fastText's dim."""
+    minn: int = Field(default=2, ge=1)
+    """Shortest character n-gram."""
     maxn: int = Field(default=4, ge=1)
-    min_count: int = Field(default=1_000_000_000, ge=1)  # of a word to be a feature of its own; so high: none is
+    """Longest character n-gram."""
+    min_count: int = Field(default=1_000_000_000, ge=1)
+    """How often a word must come to be a feature of its own; so high: none is."""
     bucket: int = Field(default=200_000, ge=1)
+    """Vectors that n-grams are hashed to."""
     epoch: int = Field(default=6, ge=1)
+    """Passes over the snippets."""
     lr: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+    """Learning rate."""
     loss: Literal["softmax", "hs", "ova", "ns"] = "softmax"
-    cutoff: int = Field(default=0, ge=0)  # n-grams that quantisation keeps; 0: all
-    dsub: int = Field(default=2, ge=1)  # numbers of a vector that share one byte after quantisation
-    combine_with: str | None = "embedded"  # a fastText model, `embedded` for lid.176; `none`: no combination
+    """fastText's loss: softmax, hierarchical softmax, one-vs-all, negative sampling."""
+    cutoff: int = Field(default=0, ge=0)
+    """N-grams that quantisation keeps; 0: all."""
+    dsub: int = Field(default=2, ge=1)
+    """Numbers of a vector that share one byte after quantisation."""
+    combine_with: str | None = "embedded"
+    """A fastText model to combine with, "embedded" for lid.176; "none": no combination."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of the split and of the snippets."""
 
     @field_validator("snippet_characters", mode="before")
     @classmethod

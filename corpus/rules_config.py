@@ -12,37 +12,56 @@ from core.manifest import sha256_file
 class RulesConfig(Section):
     """Lengths count characters of Latin script and are scaled for the others (corpus/script_lengths.csv)."""
 
-    mojibake: bool = True  # repair text decoded with the wrong code page
-    whitespace: bool = False  # runs of spaces to one, of blank lines to one
+    mojibake: bool = True
+    """Repair text that was decoded with the wrong code page."""
+    whitespace: bool = False
+    """Make runs of spaces one, and runs of blank lines one."""
 
-    # Lines that go.
-    line_end_marks: bool = False  # those that end in no sentence mark
+    line_end_marks: bool = False
+    """Take out lines that end in no sentence mark."""
     min_line_characters: int = Field(default=0, ge=0)
-    max_word_characters: int = Field(default=0, ge=0)  # a longer word takes its line with it; C4: 1,000
+    """Take out shorter lines; 0: none."""
+    max_word_characters: int = Field(default=0, ge=0)
+    """A longer word takes its line with it; 0: none does. C4: 1,000."""
     javascript_lines: bool = False
-    policy_lines: bool = False  # those about cookies, terms and privacy, in English
+    """Take out lines about JavaScript."""
+    policy_lines: bool = False
+    """Take out lines about cookies, terms and privacy, in English."""
 
-    # Documents that go.
     lorem_ipsum: bool = False
+    """Refuse documents that have "lorem ipsum"."""
     curly_bracket: bool = False
-    min_sentences: int = Field(default=0, ge=0)  # C4: 5
-    long_lines: int = Field(default=0, ge=0)  # mC4: 3 lines of …
-    long_line_characters: int = Field(default=200, ge=1)  # … so many characters
-    blocked_words: str = ""  # a file of one word or phrase a line, or a directory of such files, xx.txt by language
-    blocked_urls: str = ""  # a file of one domain (with all below it) or beginning of a URL a line
-    blocked_ids: str = ""  # a file of doc_ids, e.g. what `mglm corpus delete` printed
+    """Refuse documents that have a curly bracket."""
+    min_sentences: int = Field(default=0, ge=0)
+    """Refuse documents of fewer sentences. C4: 5."""
+    long_lines: int = Field(default=0, ge=0)
+    """Refuse documents that have fewer than so many long lines. mC4: 3."""
+    long_line_characters: int = Field(default=200, ge=1)
+    """From what length on a line is long."""
+    blocked_words: str = ""
+    """A file of one word or phrase a line, or a directory of such files, xx.txt by language: documents that have one
+    are refused."""
+    blocked_urls: str = ""
+    """A file of one domain (with all below it) or beginning of a URL a line: documents from there are refused."""
+    blocked_ids: str = ""
+    """A file of doc_ids, e.g. what `mglm corpus delete` printed: these documents are refused."""
 
-    private_data: list[str] = Field(default=[])  # kinds to replace: email, phone, ip, iban, card
-    phone_regions: list[str] = Field(
-        default=[]
-    )  # countries whose phone numbers are known without a country code: DE, CN, US …
+    private_data: list[str] = Field(default=[])
+    """Kinds to replace: email, phone, ip, iban, card."""
+    phone_regions: list[str] = Field(default=[])
+    """Countries whose phone numbers are known without a country code: DE, CN, US …"""
 
-    quality_model: str = ""  # a fastText classifier …
-    quality_label: str = ""  # … and the label whose probability is the score
-    quality_threshold: float = Field(default=0.0, ge=0, le=1)  # a lower score is rejected
-    quality_thresholds: dict[str, float] = Field(default={})  # the same by language
+    quality_model: str = ""
+    """A fastText classifier that scores documents."""
+    quality_label: str = ""
+    """The label of that classifier whose probability is the score."""
+    quality_threshold: float = Field(default=0.0, ge=0, le=1)
+    """Refuse documents of a lower score."""
+    quality_thresholds: dict[str, float] = Field(default={})
+    """The same by language, e.g. {de = 0.3}, where it is to differ."""
 
-    plugins: list[str] = Field(default=[])  # entry points of the group mglm.corpus_rules, or module:factory
+    plugins: list[str] = Field(default=[])
+    """Rules of your own: entry points of the group mglm.corpus_rules, or module:factory."""
 
     def lists_and_models(self) -> dict[str, str]:
         """sha256 of every file that rules read, by path: they decide what comes out as much as the settings do.

@@ -13,7 +13,7 @@ from core.errors import MGLMError
 from core.log import set_up_logging
 from corpus.commands import app as corpus_app
 from eval.commands import app as eval_app
-from mglm.commands import delete, demo, estimate, package, pull, push, summarize
+from mglm.commands import delete, demo, estimate, package, pull, push, show_config, summarize
 from mglm.experiment_commands import transfer, world_app
 from model.commands import app as model_app
 from serve.commands import serve
@@ -36,6 +36,7 @@ app.add_typer(train_app, name="train")
 eval_app.command()(transfer)  # tunes and evaluates, so it belongs to neither stage
 app.add_typer(eval_app, name="eval")
 app.add_typer(world_app, name="world")
+app.command("config")(show_config)
 app.command()(summarize)
 app.command()(serve)
 app.command()(package)

@@ -1,4 +1,4 @@
-"""The front door's own commands: `demo`, `summarize`, `estimate`. Light: what they use loads when they run."""
+"""The front door's own commands: `demo`, `summarize`, `config` and others. Light: what they use loads when they run."""
 
 import json
 import sys
@@ -192,6 +192,24 @@ def summarize(
     for piece in summarizer.stream(SummaryRequest(article, to, settings.generation())):
         print(piece, end="", flush=True)
     print()
+
+
+def show_config(
+    section: Annotated[
+        str | None, typer.Argument(metavar="SECTION", help="One of them, e.g. pretrain; all without it.")
+    ] = None,
+) -> None:
+    """Print every setting, its default and what it means.
+
+    The output is a config file: save it, change it, pass it as --config.
+    """
+    from core.config import check_section
+    from mglm.config_page import config_page
+    from mglm.sections import SECTION_MODELS
+
+    if section is not None:
+        check_section(f"config section {section}", section)
+    print(config_page(SECTION_MODELS if section is None else {section: SECTION_MODELS[section]}))
 
 
 def estimate(

@@ -9,44 +9,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from balancing.config import BalancingConfig
-from core.config import RunConfig, Section
+from core.config import RunConfig
 from core.manifest import MANIFEST_NAME, hash_of, inputs_of_files, write_atomically
-from core.spark import SparkConfig
 from corpus.config import CorpusConfig
 from corpus.inputs import find_inputs
-from eval.config import EvalConfig
+from mglm.sections import SECTION_MODELS, DemoConfig
 from mglm.stages import DemoStage, demo_stages
 from mglm.walk import say, walk
-from mglm.world import WorldConfig
-from model.config import ModelConfig
-from tokenizer.config import TokenizerConfig
-from train.config import FinetuneConfig, PretrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "examples" / "documents.jsonl"
 RECORD_NAME = "demo.json"  # what the last complete walk was made of
 REPORT_NAME = "report.html"
-
-
-class DemoConfig(Section):
-    """`processes`: how many torchrun workers train, the tensor-parallel size of configs/demo.toml."""
-
-    processes: int = 2
-
-
-SECTION_MODELS: dict[str, type[Section]] = {
-    "spark": SparkConfig,
-    "corpus": CorpusConfig,
-    "balancing": BalancingConfig,
-    "tokenizer": TokenizerConfig,
-    "model": ModelConfig,
-    "pretrain": PretrainConfig,
-    "finetune": FinetuneConfig,
-    "eval": EvalConfig,
-    "demo": DemoConfig,
-    "world": WorldConfig,
-}
 
 
 def run_demo(inputs: Sequence[str], output: Path, config: Path | None, overrides: Sequence[str]) -> Path:

@@ -16,22 +16,38 @@ GPUS = {
 
 
 class EstimateConfig(Section):
-    """Defaults are the paper's run: 25 TB on 64 A100 of 80 GB. Prices are the user's; without them no euros."""
+    """What `mglm estimate` reckons with. Defaults are the paper's run: 25 TB on 64 A100 of 80 GB. Prices are the
+    user's; without them no euros."""
 
-    crawl_tb: float = Field(default=25.0, gt=0)  # 10^12 bytes, uncompressed, as the build reads them
+    crawl_tb: float = Field(default=25.0, gt=0)
+    """Size of the crawl in 10^12 bytes, uncompressed, as the build reads them."""
     spark_cores: int = Field(default=512, ge=1)
+    """Cores that Spark runs on."""
     gpus: int = Field(default=64, ge=1)
+    """GPUs that pretraining runs on."""
     gpus_per_node: int = Field(default=8, ge=1)
+    """Of them, those in one machine."""
     gpu: str = "a100-80gb"
-    gpu_tflops: float | None = Field(default=None, gt=0)  # of another GPU than those known
+    """a100-40gb, a100-80gb, h100 or h200; another by any name, with the next three fields."""
+    gpu_tflops: float | None = Field(default=None, gt=0)
+    """Dense bf16 TFLOP/s of a GPU. Unset: as the data sheet of a known one says."""
     gpu_memory_gb: float | None = Field(default=None, gt=0)
-    nvlink_gb_s: float | None = Field(default=None, gt=0)  # between GPUs of a node, one way
-    network_gb_s: float = Field(default=25.0, gt=0)  # of each GPU to other nodes, one way: 200 Gbit/s
-    mfu_low: float | None = Field(default=None, gt=0, le=1)  # of a measured run, where you have one
+    """Memory of a GPU in 10^9 bytes. Unset: as the data sheet of a known one says."""
+    nvlink_gb_s: float | None = Field(default=None, gt=0)
+    """GB/s between GPUs of a node, one way. Unset: as the data sheet of a known one says."""
+    network_gb_s: float = Field(default=25.0, gt=0)
+    """GB/s of each GPU to other nodes, one way; 25 is 200 Gbit/s."""
+    mfu_low: float | None = Field(default=None, gt=0, le=1)
+    """Least share of a GPU's peak that training uses, of a measured run, where you have one. Unset: as
+    mglm/coefficients.toml says."""
     mfu_high: float | None = Field(default=None, gt=0, le=1)
+    """Most of it; both or none. Unset: as mglm/coefficients.toml says."""
     eur_per_core_hour: float | None = Field(default=None, ge=0)
+    """Euros for an hour of a core. Unset: it costs nothing."""
     eur_per_gpu_hour: float | None = Field(default=None, ge=0)
+    """Euros for an hour of a GPU. Unset: it costs nothing."""
     eur_per_tb_month: float | None = Field(default=None, ge=0)
+    """Euros for storing 10^12 bytes for a month. Unset: it costs nothing."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -43,18 +43,28 @@ Sentence = tuple[int, int, int]  # which agent, act and object
 
 
 class WorldConfig(Section):
-    """The `[world]` section: how large the world is. Codes are of ISO 639-2's range for local use, qaa to qtz."""
+    """How large the world of `mglm world` is. Its codes are of ISO 639-2's range for local use, qaa to qtz."""
 
     seed: int = Field(default=1, ge=0)
-    families: list[int] = Field(default=[1, 1, 1], min_length=1, max_length=len(SCRIPTS))  # languages in each
-    words: list[int] = Field(default=[6, 6, 6], min_length=3, max_length=3)  # agents, acts, objects that there are
-    related_share: float = Field(default=0.5, ge=0, le=1)  # of a family's words, those that its languages share
-    sentences: int = Field(default=1, ge=1)  # of an article
-    documents: int = Field(default=2000, ge=20)  # of each language, to pretrain on
-    titled_share: float = Field(default=1.0, ge=0, le=1)  # of them, under a title
-    own_share: float = Field(default=0.2, ge=0, le=1)  # of the titles, in the article's language; the rest in any
-    train: int = Field(default=400, ge=1)  # examples of each pair of languages
+    """All that is made up follows from it."""
+    families: list[int] = Field(default=[1, 1, 1], min_length=1, max_length=len(SCRIPTS))
+    """Languages in each family; three or more together."""
+    words: list[int] = Field(default=[6, 6, 6], min_length=3, max_length=3)
+    """Agents, acts and objects that there are."""
+    related_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of a family's words: those that its languages share."""
+    sentences: int = Field(default=1, ge=1)
+    """Sentences of an article."""
+    documents: int = Field(default=2000, ge=20)
+    """Documents of each language, to pretrain on."""
+    titled_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the documents: those under a title."""
+    own_share: float = Field(default=0.2, ge=0, le=1)
+    """Share of the titles: those in the article's language; the rest in any."""
+    train: int = Field(default=400, ge=1)
+    """Examples of each pair of languages to tune on."""
     heldout: int = Field(default=25, ge=1)
+    """Examples of each pair that are held out."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

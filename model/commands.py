@@ -133,7 +133,9 @@ def convert(
     from model.convert import convert as run
 
     run_config = RunConfig(config, set_ or ())
-    run_config.tables.setdefault("model", {"preset": "large"})
+    table = run_config.tables.setdefault("model", {})
+    if "num_layers" not in table:
+        table.setdefault("preset", "large")
     model = run_config.section("model", ModelConfig)
     run(source, target, path, output, model=model, tokenizer=tokenizer, overwrite=overwrite)
 

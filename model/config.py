@@ -21,23 +21,30 @@ DEFAULT_PRESET = "tiny"
 
 
 class ModelConfig(Section):
-    """A GLM's shape. `preset` fills what is not written out; explicit fields win over it.
-
-    `sequence_length` counts context tokens in a pretraining sample; `max_positions` is the number of rows of both
-    position tables, so of the longest context and of the longest span (+ 1).
-    """
+    """A GLM's shape. `preset` fills what is not written out; explicit fields win over it."""
 
     preset: Literal["tiny", "small", "base", "large", "xxl"] | None = None
+    """A shape by name; `large` is the paper's, `xxl` that of GLM-10B. Unset: tiny."""
     num_layers: int = Field(gt=0)
+    """Transformer layers. Unset: the preset's."""
     hidden_size: int = Field(gt=0)
+    """Width of the layers, a multiple of num_attention_heads. Unset: the preset's."""
     num_attention_heads: int = Field(gt=0)
-    ffn_hidden_size: int = Field(gt=0)  # 4 × hidden_size unless given
+    """Attention heads of a layer. Unset: the preset's."""
+    ffn_hidden_size: int = Field(gt=0)
+    """Width inside the feed-forward part. Unset: 4 × hidden_size."""
     sequence_length: int = Field(default=512, gt=1)
+    """Context tokens of a pretraining sample."""
     max_positions: int = Field(default=1025, gt=1)
+    """Rows of both position tables, so of the longest context and of the longest span (+ 1)."""
     hidden_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of what layers put out. Unset in fine-tuning: the checkpoint's."""
     attention_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of attention's weights. Unset in fine-tuning: the checkpoint's."""
     layernorm_epsilon: float = Field(default=1e-5, gt=0)
+    """Added to the variance in every LayerNorm."""
     init_std: float = Field(default=0.02, gt=0)
+    """Standard deviation of the weights that training begins with."""
 
     @model_validator(mode="before")
     @classmethod

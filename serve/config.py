@@ -11,44 +11,62 @@ from core.config import Section
 
 
 class ServeConfig(Section):
+    """Where `mglm serve` listens, who may use it, what it takes on."""
+
     host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)  # 0: any free one, named in the log
-    device: str | None = None  # None: the GPU if there is one
-    precision: str | None = None  # "fp32", "bf16" or "int8"; None: what suits the device
+    """Address to listen on; any but this machine's own needs tokens."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0: any free one, named in the log."""
+    device: str | None = None
+    """cpu, cuda, cuda:1 … Unset: the GPU if there is one."""
+    precision: str | None = None
+    """Precision of the weights: "fp32", "bf16" or "int8". Unset: what suits the device."""
 
-    # Who may use it.
-    auth: bool = True  # False: no tokens, and that is wanted
-    token_file: str | None = None  # one token a line; more of them come from the environment, MGLM_SERVE_TOKENS
-    cors_origins: list[str] = Field(
-        default_factory=list
-    )  # web sites whose pages may call the API, e.g. "https://news.example"
-    allowed_hosts: list[str] = Field(
-        default_factory=list
-    )  # names it answers to; none: on loopback without tokens its own, else any
+    auth: bool = True
+    """false: no tokens, and that is wanted."""
+    token_file: str | None = None
+    """A file of one token a line. Unset: tokens come from the environment alone, MGLM_SERVE_TOKENS."""
+    cors_origins: list[str] = Field(default_factory=list)
+    """Web sites whose pages may call the API, e.g. "https://news.example"."""
+    allowed_hosts: list[str] = Field(default_factory=list)
+    """Names it answers to; none: on loopback without tokens its own, else any."""
 
-    # What a request may hold.
     max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
+    """Bytes of a request, at most."""
     max_texts: int = Field(default=16, ge=1)
-    max_characters: int = Field(default=50_000, ge=1)  # of each text
-    long_articles: Literal["passages", "cut"] = (
-        "passages"  # longer than the context: read in passages, or cut; it says so
-    )
-    max_passages: int | None = Field(default=None, ge=1)  # that are read of an article, evenly spread; None: all
-    max_new_tokens: int | None = Field(default=None, ge=1)  # None: what the model's export says
+    """Texts of a request, at most; no more than max_queue."""
+    max_characters: int = Field(default=50_000, ge=1)
+    """Characters of each text, at most."""
+    long_articles: Literal["passages", "cut"] = "passages"
+    """What is longer than the context is read in passages, all of it, or cut; the answer says so."""
+    max_passages: int | None = Field(default=None, ge=1)
+    """Passages that are read of an article, evenly spread. Unset: all."""
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of a summary that a request may ask for. Unset: what the model's export says."""
     max_beams: int = Field(default=8, ge=1)
+    """Beams that a request may ask for."""
 
-    # How much is taken on, and for how long.
-    max_queue: int = Field(default=64, ge=1)  # texts that wait; a request that does not fit is refused whole
-    max_batch: int = Field(default=8, ge=1)  # texts generated together
-    gather_ms: float = Field(default=5.0, ge=0)  # how long the first of a batch waits for company
-    deadline_s: float = Field(default=60.0, ge=1)  # from arrival to answer; a request may ask for less
-    receive_timeout_s: float = Field(default=20.0, gt=0)  # in which a request must have arrived wholly
+    max_queue: int = Field(default=64, ge=1)
+    """Texts that wait, at most; a request that does not fit is refused whole."""
+    max_batch: int = Field(default=8, ge=1)
+    """Texts generated together, at most."""
+    gather_ms: float = Field(default=5.0, ge=0)
+    """Milliseconds that the first of a batch waits for company."""
+    deadline_s: float = Field(default=60.0, ge=1)
+    """Seconds from arrival to answer; a request may ask for less."""
+    receive_timeout_s: float = Field(default=20.0, gt=0)
+    """Seconds in which a request must have arrived wholly."""
     max_connections: int = Field(default=1000, ge=1)
-    drain_timeout_s: float = Field(default=60.0, ge=0)  # after SIGTERM, for what was accepted
-    stuck_after_s: float = Field(default=30.0, gt=0)  # past the last deadline of a batch; then its worker is replaced
+    """Connections open at the same time, at most."""
+    drain_timeout_s: float = Field(default=60.0, ge=0)
+    """Seconds after SIGTERM for what was accepted."""
+    stuck_after_s: float = Field(default=30.0, gt=0)
+    """Seconds past the last deadline of a batch; then its worker is replaced."""
 
-    detect_language: bool = True  # where the corpus extra is installed
-    lid_model: str | None = None  # another fastText model than the embedded lid.176
+    detect_language: bool = True
+    """Tell the language of a text, where the corpus extra is installed."""
+    lid_model: str | None = None
+    """The fastText model that tells it. Unset: the embedded lid.176."""
 
     @model_validator(mode="after")
     def _a_full_request_fits_the_queue(self) -> Self:
