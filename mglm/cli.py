@@ -106,11 +106,14 @@ VALUE_NAMES = {"Path": "PATH", "int": "N", "float": "NUMBER", "str": "TEXT"}
 
 
 def name_values(command: Any) -> None:
-    """Gives the options of a command, and of those below it, that have no name for their value one by its type."""
+    """Gives the options of a command, and of those below it, that have no name for their value one by its type, and
+    takes Python's from its arguments."""
     for parameter in command.params:
         described = parameter.type_descriptor
         kind = getattr(next(iter(get_args(described.annotation)), described.annotation), "__name__", "")
-        takes_a_value = not getattr(parameter, "is_flag", True)  # an argument's name is in the usage already
+        takes_a_value = not getattr(parameter, "is_flag", True)
+        if parameter.param_type_name == "argument":  # its name says it
+            parameter.display_type_rich = lambda ctx: None
         if parameter.metavar is None and takes_a_value and not described.is_choice and kind in VALUE_NAMES:
             parameter.metavar = VALUE_NAMES[kind]
     for below in getattr(command, "commands", {}).values():

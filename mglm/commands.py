@@ -196,7 +196,7 @@ def summarize(
 
 def show_config(
     section: Annotated[
-        str | None, typer.Argument(metavar="SECTION", help="One of them, e.g. pretrain; all without it.")
+        str | None, typer.Argument(metavar="SECTION", help="One section, e.g. pretrain; all without it.")
     ] = None,
 ) -> None:
     """Print every setting, its default and what it means.

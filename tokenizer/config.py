@@ -30,13 +30,13 @@ class TokenizerConfig(Section):
     character_coverage: Annotated[float, Field(ge=0, le=1)] = 0.99995
     """Share of each language's text whose characters become pieces; the rest is spelled in bytes."""
     training_bytes: Annotated[int, Field(ge=1)] = 500_000_000
-    """Bytes of lines drawn from the sample. It bounds the memory of training, whatever the sample's size: about 20 bytes for
-    each (docs/tokenizer.md)."""
+    """Bytes of lines drawn from the sample. It bounds the memory of training, whatever the sample's size: about 20
+    bytes for each (docs/tokenizer.md)."""
     max_sentence_bytes: Annotated[int, Field(ge=64)] = 4_192
     """Longer lines are cut after a sentence, else at a space."""
     num_threads: Annotated[int, Field(ge=1)] = 4
-    """Threads of training. A part of a unigram model, not only of the speed: sums of floats depend on how lines are shared out. So it is a
-    fixed number and not this machine's."""
+    """Threads of training. They are a part of a unigram model, not only of the speed: sums of floats depend on how
+    lines are shared out. So it is a fixed number and not this machine's."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Seed of the lines drawn."""
     report_bytes: Annotated[int, Field(ge=1)] = 1_000_000
