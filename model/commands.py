@@ -129,14 +129,10 @@ def convert(
 ) -> None:
     """Convert a model. For --from authors, [model] of --config tells the shape; without it, the paper's."""
     from core.config import RunConfig
-    from model.config import ModelConfig
+    from model.config import authors_shape
     from model.convert import convert as run
 
-    run_config = RunConfig(config, set_ or ())
-    table = run_config.tables.setdefault("model", {})
-    if "num_layers" not in table:
-        table.setdefault("preset", "large")
-    model = run_config.section("model", ModelConfig)
+    model = authors_shape(RunConfig(config, set_ or ()))
     run(source, target, path, output, model=model, tokenizer=tokenizer, overwrite=overwrite)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.config import Section
+from core.config import RunConfig, Section
 
 # `large` is the model of the paper (section 3); smaller ones are its shape on smaller machines, `xxl` that of GLM-10B.
 PRESETS: dict[str, dict[str, int]] = {
@@ -86,3 +86,11 @@ class ModelConfig(Section):
         """The fields that two configs must share for one to load the other's weights."""
         names = ("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size", "max_positions")
         return {name: getattr(self, name) for name in names}
+
+
+def authors_shape(run: RunConfig) -> ModelConfig:
+    """The [model] section, for weights that do not tell their shape: the paper's unless it names one."""
+    table = run.tables.setdefault("model", {})
+    if "num_layers" not in table:
+        table.setdefault("preset", "large")
+    return run.section("model", ModelConfig)

@@ -1,5 +1,7 @@
 """`mglm config` prints a config file that changes nothing, in which every field is explained."""
 
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from eval.config import EvalConfig
 from mglm.cli import app
 from mglm.config_page import UNSET, meanings
 from mglm.sections import SECTION_MODELS
+from model.config import PRESETS, ModelConfig, authors_shape
 
 
 @cache
@@ -76,8 +79,18 @@ def test_what_a_task_or_a_preset_decides_is_not_written_out(tmp_path: Path) -> N
     path.write_text(printed(), "utf-8")
     run = RunConfig(path, ["model.preset=large"])
     assert run.section("model", SECTION_MODELS["model"]) == SECTION_MODELS["model"](preset="large")
+    assert authors_shape(RunConfig(path)) == ModelConfig(**(PRESETS["large"] | {"preset": "large"}))
+    assert authors_shape(RunConfig(path, ["model.num_layers=2"])).hidden_size == PRESETS["tiny"]["hidden_size"]
     decoding = RunConfig(path).section("eval", EvalConfig).decoding({"num_beams": 7, "max_new_tokens": 9})
     assert (decoding["num_beams"], decoding["max_new_tokens"]) == (7, 9)
+
+
+def test_printing_loads_no_library_of_a_stage() -> None:
+    heavy = "{'torch', 'pyspark', 'megatron', 'transformers', 'pyarrow', 'numpy'}"
+    words = "from mglm.config_page import config_page; from mglm.sections import SECTION_MODELS"
+    code = f"import sys; {words}; config_page(SECTION_MODELS); print({heavy} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_an_unknown_section_names_the_known_ones() -> None:
