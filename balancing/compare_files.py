@@ -18,8 +18,9 @@ from balancing.plan_files import identity, plan_options, read_inputs
 from balancing.shares import GROUPS, HIGH_FROM, LOW_BELOW
 from core.languages import language_name
 from core.log import get_logger
-from core.manifest import open_stage, write_atomically
+from core.manifest import write_atomically
 from core.plan import Plan
+from core.stage import open_stage
 
 COMPARISON = "comparison/1"
 FORMATS = ("png", "svg")

@@ -12,8 +12,9 @@ from balancing.fit import build_plan
 from core.errors import MGLMError
 from core.languages import language_name
 from core.log import get_logger
-from core.manifest import open_stage, sha256_file, write_atomically
+from core.manifest import sha256_file, write_atomically
 from core.plan import PLAN, Plan, PlanLanguage, read_plan
+from core.stage import open_stage
 
 OF_THE_SAMPLE = {"sample_bytes", "max_copies", "seed"}  # fields that change no plan
 

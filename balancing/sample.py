@@ -24,10 +24,11 @@ from core.documents import uniform
 from core.errors import MGLMError
 from core.languages import language_name
 from core.log import get_logger
-from core.manifest import FileEntry, Manifest, open_stage, read_manifest, sha256_file, write_atomically
+from core.manifest import FileEntry, Manifest, read_manifest, sha256_file, write_atomically
 from core.plan import read_plan
 from core.schemas import DOCUMENTS, SAMPLE
 from core.spark import SparkConfig, spark_session
+from core.stage import open_stage
 
 TABLE_NAME = "sample.csv"
 CONFIDENCE = 0.95

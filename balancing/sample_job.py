@@ -21,9 +21,10 @@ from pyspark.sql import SparkSession
 from balancing.sample import Stock, once_more, ranges_to_read
 from core.document_ranges import HashRange, RowGroup, by_language, files_of_languages, survey_file, train_documents
 from core.errors import MGLMError
-from core.manifest import FileEntry, Manifest, Stage, sha256_file, write_atomically
+from core.manifest import FileEntry, Manifest, sha256_file, write_atomically
 from core.schemas import SAMPLE_TABLE
 from core.spark import into_bins, run_tasks
+from core.stage import Stage
 
 FILE_BYTES = 128 << 20  # text that one file of a sample is expected to hold
 GROUP_BYTES = 32 << 20  # text of a row group

@@ -23,7 +23,7 @@ import transformers
 
 from benchmarks.record import in_turn, median_s, ratio, write_record
 from core.examples import Example
-from core.manifest import open_stage
+from core.stage import open_stage
 from eval.config import EvalConfig
 from eval.predict import Writer, write_predictions
 from eval.predictions import PREDICTIONS

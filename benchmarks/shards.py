@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.documents import document_id
-from core.manifest import FileEntry, describe_files, open_stage
+from core.manifest import FileEntry, describe_files
 from core.plan import Plan, PlanLanguage
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, SAMPLE, SAMPLE_TABLE, SHARDS
+from core.stage import open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.shard_writer import Part, write_part

@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.record import in_turn, median_s, ratio, write_record
-from core.manifest import FileEntry, open_stage, sha256_file
+from core.manifest import FileEntry, sha256_file
 from core.schemas import SHARDS, SHARDS_TABLE
+from core.stage import open_stage
 from tokenizer.shards import Shards
 
 BATCH = 1_000

@@ -22,7 +22,8 @@ import regex
 
 from benchmarks import texts
 from core.examples import EXAMPLES, Example, Segment, write_examples
-from core.manifest import open_stage, write_atomically
+from core.manifest import write_atomically
+from core.stage import open_stage
 
 FILE_BYTES = 64_000_000  # unpacked
 MEDIAN_CHARACTERS, SPREAD, LEAST_CHARACTERS = 1_500, 0.9, 300  # of the lognormal lengths

@@ -19,10 +19,11 @@ from balancing.config import BalancingConfig
 from balancing.sample import make_sample
 from benchmarks import shards
 from core.documents import document_id, split_of, uniform
-from core.manifest import open_stage, read_manifest
+from core.manifest import read_manifest
 from core.plan import Plan
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
 from core.spark import SparkConfig
+from core.stage import open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.train import train_tokenizer
 

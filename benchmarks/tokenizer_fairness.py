@@ -28,9 +28,9 @@ from balancing.fit import fit_plan
 from benchmarks.record import write_record
 from core.documents import document_id, uniform
 from core.languages import INDIAN_LANGUAGES_OF_THE_PAPER
-from core.manifest import open_stage
 from core.plan import Plan
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, SAMPLE, SAMPLE_TABLE
+from core.stage import open_stage
 from core.text import normalise
 from tokenizer.config import TokenizerConfig
 from tokenizer.report import make_report

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.record import Measure, measure, write_record
 from core.documents import document_id
-from core.manifest import open_stage
 from core.schemas import SAMPLE, SAMPLE_TABLE
+from core.stage import open_stage
 
 DOCUMENT_WORDS, WORD_LETTERS = 1_000, 8
 VOCABULARY = "200000"  # near the default, and sooner pruned to than a small one

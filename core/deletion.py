@@ -14,15 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import MGLMError
-from core.manifest import (
-    MANIFEST_NAME,
-    MARKER_NAME,
-    FileEntry,
-    Manifest,
-    lock_directory,
-    read_manifest,
-    write_atomically,
-)
+from core.manifest import MANIFEST_NAME, MARKER_NAME, FileEntry, Manifest, read_manifest, write_atomically
+from core.stage import lock_directory
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _GENERATION = re.compile(r"^(?P<name>part-\d+)(?:-d(?P<number>\d+))?$")

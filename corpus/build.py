@@ -13,9 +13,10 @@ from core.documents import HELDOUT_MINIMUM_DOCUMENTS
 from core.errors import MGLMError
 from core.languages import UNKNOWN, language_name
 from core.log import get_logger
-from core.manifest import FileEntry, Manifest, Stage, open_stage, sha256_file, write_atomically
+from core.manifest import FileEntry, Manifest, sha256_file, write_atomically
 from core.schemas import DOCUMENTS, REJECTED_TABLE
 from core.spark import SparkConfig, spark_session
+from core.stage import Stage, open_stage
 from corpus import merge
 from corpus.config import CorpusConfig
 from corpus.counts import write_counts

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from core.errors import MGLMError
 from core.languages import UNKNOWN, language_name
-from core.manifest import MADE_BY, Manifest, open_stage, read_manifest, write_atomically
+from core.manifest import MADE_BY, Manifest, read_manifest, write_atomically
 from core.schemas import DOCUMENTS
+from core.stage import open_stage
 from corpus.report_page import page_of
 
 REPORT = "corpus_report/1"

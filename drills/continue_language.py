@@ -26,8 +26,8 @@ from benchmarks.shards import write_shards
 from benchmarks.texts import source, texts
 from core.config import RunConfig
 from core.documents import document_id
-from core.manifest import open_stage
 from core.schemas import SAMPLE, SAMPLE_TABLE
+from core.stage import open_stage
 from model.extend import extend_checkpoint
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer

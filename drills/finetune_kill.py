@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from core.examples import EXAMPLES, Example, write_examples
-from core.manifest import open_stage
+from core.stage import open_stage
 from drills.train_kill import Run, disturb
 from drills.training_run import ROOT, make_inputs
 from model.checkpoint_meta import read_meta

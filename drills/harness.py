@@ -20,7 +20,8 @@ import sentencepiece
 import torch
 
 from core.examples import EXAMPLES, Example, write_examples
-from core.manifest import open_stage, write_atomically
+from core.manifest import write_atomically
+from core.stage import open_stage
 from eval.config import EvalConfig
 from eval.predict import predict
 from eval.predictions import read_predictions

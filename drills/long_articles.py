@@ -87,7 +87,7 @@ def make_model(directory: Path) -> Path:
     import sentencepiece
     import torch
 
-    from core.manifest import open_stage
+    from core.stage import open_stage
     from model.config import ModelConfig
     from model.convert import HF
     from model.export import hf_config, write_export

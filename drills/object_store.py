@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.manifest import MANIFEST_NAME, open_stage, read_manifest
+from core.manifest import MANIFEST_NAME, read_manifest
 from core.schemas import SHARDS
+from core.stage import open_stage
 from drills.training_run import ROOT, free_port, make_inputs, write_config
 from mglm.transfer import Store
 

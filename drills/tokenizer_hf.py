@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.documents import document_id
-from core.manifest import open_stage
 from core.schemas import SAMPLE, SAMPLE_TABLE
+from core.stage import open_stage
 from core.text import normalise
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer

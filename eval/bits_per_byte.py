@@ -10,9 +10,10 @@ from typing import Any
 from core.errors import MGLMError
 from core.heldout import heldout_languages, heldout_texts
 from core.log import get_logger
-from core.manifest import MADE_BY, open_stage, read_manifest, write_atomically
+from core.manifest import MADE_BY, read_manifest, write_atomically
 from core.progress import progress
 from core.schemas import DOCUMENTS
+from core.stage import open_stage
 from eval.config import EvalConfig
 from model.convert import HF
 

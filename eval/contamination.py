@@ -19,9 +19,10 @@ import numpy as np
 from core.errors import MGLMError
 from core.examples import EXAMPLES, read_examples
 from core.log import get_logger
-from core.manifest import Manifest, open_stage, read_manifest, write_atomically
+from core.manifest import Manifest, read_manifest, write_atomically
 from core.schemas import DOCUMENTS
 from core.spark import SparkConfig, spark_session
+from core.stage import open_stage
 from core.word_runs import Hashes
 from eval.config import EvalConfig
 from eval.ngrams import hashes_of, length_of, union

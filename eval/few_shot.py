@@ -14,7 +14,8 @@ from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, Segment, read_examples, write_examples
 from core.languages import canonical_code
 from core.log import get_logger
-from core.manifest import Manifest, open_stage, read_manifest
+from core.manifest import Manifest, read_manifest
+from core.stage import open_stage
 
 SEPARATOR = "\n"  # between one example and the next; a piece of its own in our tokenizers
 

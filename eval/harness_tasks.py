@@ -15,7 +15,8 @@ from typing import Any
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, read_examples
 from core.log import get_logger
-from core.manifest import Manifest, open_stage, read_manifest, write_atomically
+from core.manifest import Manifest, read_manifest, write_atomically
+from core.stage import open_stage
 from eval.config import EvalConfig
 from eval.scorers import scorer_of
 

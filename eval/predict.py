@@ -17,8 +17,9 @@ from core.documents import document_id, uniform
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, read_examples
 from core.log import get_logger
-from core.manifest import Manifest, Stage, open_stage, read_manifest
+from core.manifest import Manifest, read_manifest
 from core.progress import progress
+from core.stage import Stage, open_stage
 from eval.answers import postprocessed
 from eval.config import EvalConfig
 from eval.lengths import check_lengths

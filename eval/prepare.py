@@ -15,7 +15,8 @@ from typing import Any
 from core.errors import MGLMError
 from core.examples import EXAMPLES
 from core.log import get_logger
-from core.manifest import Manifest, Stage, hash_of, inputs_of_files, open_stage
+from core.manifest import Manifest, hash_of, inputs_of_files
+from core.stage import Stage, open_stage
 from eval.config import EvalConfig
 from eval.records import LeftOut, Outcome, Rejected, Unsummarised
 from eval.sources import check_inputs

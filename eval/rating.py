@@ -17,7 +17,8 @@ from typing import Any
 from core.documents import document_id, uniform
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import Manifest, open_stage, read_manifest, write_atomically
+from core.manifest import Manifest, read_manifest, write_atomically
+from core.stage import open_stage
 from eval.predictions import PREDICTIONS, Prediction, read_predictions
 
 RATING = "rating/1"

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from core.errors import MGLMError
 from core.languages import canonical_code
 from core.log import get_logger
-from core.manifest import open_stage, read_manifest, sha256_file, write_atomically
+from core.manifest import read_manifest, sha256_file, write_atomically
+from core.stage import open_stage
 from eval.bootstrap import interval
 from eval.predictions import PREDICTIONS, Prediction, read_predictions
 from eval.scorers import AUTHORS, Scorer, scorer_of

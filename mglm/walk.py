@@ -17,8 +17,9 @@ from typing import Any
 
 from core.errors import MGLMError
 from core.log import LOG_FILE_VARIABLE
-from core.manifest import wait_until_free, write_atomically
+from core.manifest import write_atomically
 from core.processes import end_with_parent, tree_bytes
+from core.stage import wait_until_free
 from mglm.stages import DemoStage
 
 TIMINGS_NAME = "timings.json"  # command, seconds and memory of every stage, when it last did work

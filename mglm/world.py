@@ -21,7 +21,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from core.config import Section
-from core.manifest import Manifest, open_stage
+from core.manifest import Manifest
+from core.stage import open_stage
 
 ROLES = ("agent", "act", "object")
 ORDERS = (

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import MADE_BY, open_stage, read_manifest
+from core.manifest import MADE_BY, read_manifest
+from core.stage import open_stage
 from model.checkpoint_meta import CHECKPOINT, checkpoint_hash
 from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import Manifest, open_stage
+from core.manifest import Manifest
+from core.stage import open_stage
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.checkpoint_meta import (
     CHECKPOINT,

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import Manifest, open_stage, read_manifest
+from core.manifest import Manifest, read_manifest
 from core.schemas import SAMPLE
+from core.stage import open_stage
 from tokenizer.config import MINIMUM_VOCABULARY, TokenizerConfig
 from tokenizer.encoding import TOKENIZER, Tokenizer
 from tokenizer.train import check_no_command_piece, check_sample_file, sample_rows, train_on

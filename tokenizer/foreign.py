@@ -14,7 +14,8 @@ from pathlib import Path
 
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import Manifest, open_stage
+from core.manifest import Manifest
+from core.stage import open_stage
 from tokenizer.encoding import COMMANDS, TOKENIZER, Tokenizer
 
 # What a model must give back as its own normalisation, where it knows all of it.

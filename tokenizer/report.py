@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from core.errors import MGLMError
 from core.languages import UNKNOWN, canonical_code
 from core.log import get_logger
-from core.manifest import Manifest, inputs_of_files, open_stage, read_manifest, write_atomically
+from core.manifest import Manifest, inputs_of_files, read_manifest, write_atomically
 from core.plan import read_plan
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, check_table
+from core.stage import open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import TOKENIZER, Tokenizer
 from tokenizer.fertility import REFERENCE, fertility, premiums

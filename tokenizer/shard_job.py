@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from core.document_ranges import RowGroup, by_language, files_of_languages, survey_file, train_documents
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import MADE_BY, FileEntry, Manifest, Stage, describe_files, open_stage, read_manifest
+from core.manifest import MADE_BY, FileEntry, Manifest, describe_files, read_manifest
 from core.plan import Plan, read_plan
 from core.schemas import DOCUMENTS, SHARDS
 from core.spark import SparkConfig, into_bins, run_tasks, spark_session
+from core.stage import Stage, open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import TOKENIZER, Tokenizer
 from tokenizer.shard_budget import kept_parts, needed_tokens, next_parts

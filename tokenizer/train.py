@@ -20,8 +20,9 @@ import sentencepiece
 
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import MADE_BY, Manifest, open_stage, read_manifest
+from core.manifest import MADE_BY, Manifest, read_manifest
 from core.schemas import SAMPLE, SAMPLE_TABLE, check_table
+from core.stage import open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import COMMANDS, TOKENIZER, Tokenizer
 from tokenizer.training_text import Row, alphabet, survey, training_lines

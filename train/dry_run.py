@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from core.errors import MGLMError
-from core.manifest import stage_state
+from core.stage import stage_state
 from model.checkpoint_meta import CHECKPOINT
 from model.describe import ADAM_BYTES, describe
 from train.job import CHECKPOINTS, METRICS, Job

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import MGLMError
-from core.manifest import Stage, open_stage
+from core.stage import Stage, open_stage
 from model.checkpoint_meta import CHECKPOINT
 from model.config import ModelConfig
 from model.topology import Topology

@@ -15,7 +15,8 @@ from core.config import RunConfig
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example
 from core.log import get_logger
-from core.manifest import Stage, open_stage, read_manifest
+from core.manifest import read_manifest
+from core.stage import Stage, open_stage
 from model.peer_directory import OURS, PEER, model_identity, peer_config, positions_of
 from tokenizer.parallel_prompts import ParallelPrompts
 from train.config import FinetuneConfig

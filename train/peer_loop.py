@@ -21,9 +21,10 @@ from torch import Tensor
 from core.errors import MGLMError
 from core.examples import Example
 from core.log import get_logger
-from core.manifest import WORK_NAME, Stage
+from core.manifest import WORK_NAME
 from core.processes import end_with_parent
 from core.progress import progress
+from core.stage import Stage
 from model.peer import Peer
 from model.peer_text import PeerSource
 from tokenizer.windows import windows_with_answer

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.documents import document_id
-from core.manifest import open_stage
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
 from core.spark import SparkConfig, spark_session
+from core.stage import open_stage
 
 SPARK = SparkConfig(master="local[2]", driver_memory="1g", shuffle_partitions=3, partitions_per_core=1)
 

@@ -6,8 +6,9 @@ import pytest
 
 from balancing.counts import Columns, Counts, read_counts, read_weights
 from core.errors import MGLMError
-from core.manifest import open_stage, read_manifest
+from core.manifest import read_manifest
 from core.schemas import DOCUMENTS, SHARDS
+from core.stage import open_stage
 
 
 def read(path: Path, column: str = "documents", tokens_column: str | None = None) -> Counts:

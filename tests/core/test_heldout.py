@@ -9,8 +9,8 @@ import pytest
 from core.documents import document_id
 from core.errors import MGLMError
 from core.heldout import heldout_languages, heldout_texts
-from core.manifest import open_stage
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
+from core.stage import open_stage
 
 
 def rows(texts: list[str], split: str) -> list[dict[str, object]]:

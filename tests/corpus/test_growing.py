@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from core.manifest import BASE_NAME, MANIFEST_NAME, WORK_NAME, Manifest, Stage, read_manifest
+from core.manifest import MANIFEST_NAME, WORK_NAME, Manifest, read_manifest
 from core.schemas import DOCUMENTS
 from core.spark import SparkConfig
+from core.stage import BASE_NAME, Stage
 from corpus import build_job, inputs
 from corpus.build import PLAN_NAME, build
 from corpus.config import CorpusConfig

@@ -8,8 +8,9 @@ import pytest
 
 from core.documents import document_id
 from core.errors import MGLMError
-from core.manifest import open_stage, read_manifest
+from core.manifest import read_manifest
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, REJECTED_TABLE
+from core.stage import open_stage
 from corpus.report import accounts, report
 
 HOSTILE = "<script>alert(1)</script>\u202e"

@@ -8,7 +8,7 @@ import sentencepiece
 import torch
 
 from core.examples import EXAMPLES, Example, write_examples
-from core.manifest import open_stage
+from core.stage import open_stage
 from model.config import ModelConfig
 from model.convert import HF
 from model.export import hf_config, write_export

@@ -10,8 +10,8 @@ import pytest
 import model.bits_per_byte
 from core.documents import document_id
 from core.errors import MGLMError
-from core.manifest import open_stage
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
+from core.stage import open_stage
 from eval.bits_per_byte import measure, read_bits_per_byte, summarised
 from eval.config import EvalConfig
 from model.summarizer import Summarizer

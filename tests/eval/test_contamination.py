@@ -12,9 +12,9 @@ import pytest
 from core.documents import document_id
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, Segment, write_examples
-from core.manifest import open_stage
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
 from core.spark import SparkConfig, spark_session
+from core.stage import open_stage
 from eval.config import EvalConfig
 from eval.contamination import contamination, table
 

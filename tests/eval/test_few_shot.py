@@ -6,7 +6,8 @@ import pytest
 
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, read_examples, write_examples
-from core.manifest import open_stage, read_manifest
+from core.manifest import read_manifest
+from core.stage import open_stage
 from eval.config import EvalConfig
 from eval.few_shot import few_shot
 from eval.predict import predict

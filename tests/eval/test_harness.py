@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, write_examples
-from core.manifest import open_stage
+from core.stage import open_stage
 from eval.config import EvalConfig
 from eval.harness_scores import process_results
 from eval.harness_tasks import HARNESS, write_harness_tasks

@@ -11,7 +11,8 @@ import pytest
 
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, read_examples, write_examples
-from core.manifest import WORK_NAME, Stage, open_stage, read_manifest
+from core.manifest import WORK_NAME, read_manifest
+from core.stage import Stage, open_stage
 from eval.config import EvalConfig
 from eval.predict import WORK_FILE, Written, predict, select, write_predictions
 from eval.predictions import PREDICTIONS, read_predictions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import open_stage
+from core.stage import open_stage
 from eval.predictions import PREDICTIONS, Prediction
 from eval.rating import ANSWER, KEY, SHEET, make_sheet, sign_test, tally
 

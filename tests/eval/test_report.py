@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import open_stage
+from core.stage import open_stage
 from eval.predictions import PREDICTIONS, Prediction
 from eval.report import report
 from eval.score import read_scores, score_directory

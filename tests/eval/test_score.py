@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import open_stage, read_manifest
+from core.manifest import read_manifest
+from core.stage import open_stage
 from eval.predictions import PREDICTIONS, Prediction
 from eval.report import report
 from eval.score import read_scores, score_directory

@@ -8,7 +8,7 @@ import pytest
 from core.config import RunConfig
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, write_examples
-from core.manifest import open_stage
+from core.stage import open_stage
 from mglm.development import TaskDevelopment, find_development
 from tokenizer.prompts import source
 from train.config import FinetuneConfig

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from core.errors import MGLMError
 from core.examples import EXAMPLES, Example, write_examples
-from core.manifest import open_stage, read_manifest
+from core.manifest import read_manifest
+from core.stage import open_stage
 from eval.config import EvalConfig
 from eval.predict import predict
 from eval.predictions import read_predictions

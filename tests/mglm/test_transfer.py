@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import MANIFEST_NAME, MARKER_NAME, open_stage, read_manifest
+from core.manifest import MANIFEST_NAME, MARKER_NAME, read_manifest
 from core.schemas import SHARDS
+from core.stage import open_stage
 from mglm.transfer import BEGUN_NAME, SNAPSHOT_NAME, Store, pull, push
 
 

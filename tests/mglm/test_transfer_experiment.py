@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from core.errors import MGLMError
-from core.manifest import open_stage
+from core.stage import open_stage
 from eval.predictions import FILE_NAME, Prediction
 from eval.score import score_directory
 from mglm.transfer_page import as_markdown, as_page

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 
 from core.config import RunConfig
 from core.documents import document_id
-from core.manifest import open_stage
 from core.schemas import SAMPLE, SAMPLE_TABLE
+from core.stage import open_stage
 from mglm.world import World, WorldConfig
 from mglm.world_run import CONFIG, switches, world_stages
 from model.config import ModelConfig

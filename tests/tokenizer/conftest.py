@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.documents import document_id
-from core.manifest import open_stage
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, SAMPLE, SAMPLE_TABLE
 from core.spark import SparkConfig, spark_session
+from core.stage import open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.train import train_tokenizer

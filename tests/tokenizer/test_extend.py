@@ -8,8 +8,8 @@ import pytest
 
 from core.documents import document_id
 from core.errors import MGLMError
-from core.manifest import open_stage
 from core.schemas import SAMPLE, SAMPLE_TABLE
+from core.stage import open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.extend import extend_tokenizer

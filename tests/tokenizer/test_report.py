@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from core.errors import MGLMError
-from core.manifest import open_stage, read_manifest
+from core.manifest import read_manifest
 from core.schemas import DOCUMENTS
+from core.stage import open_stage
 from tokenizer.commands import app
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer

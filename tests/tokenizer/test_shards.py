@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import FileEntry, Manifest, describe_files, open_stage, sha256_file
+from core.manifest import FileEntry, Manifest, describe_files, sha256_file
 from core.schemas import SHARDS, SHARDS_TABLE
+from core.stage import open_stage
 from tokenizer.shards import Shards, StreamPiece
 
 CLS, EOS = -1, -2

@@ -7,8 +7,9 @@ import pytest
 from core.documents import document_id
 from core.errors import MGLMError
 from core.languages import languages
-from core.manifest import open_stage, read_manifest
+from core.manifest import read_manifest
 from core.schemas import SAMPLE, SAMPLE_TABLE
+from core.stage import open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.train import train_tokenizer

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.shards import make_tokenizer, write_documents, write_plan, write_shards
 from core.examples import EXAMPLES, Example, write_examples
-from core.manifest import open_stage
+from core.stage import open_stage
 from tokenizer.encoding import Tokenizer
 from tokenizer.prompts import summary_source
 

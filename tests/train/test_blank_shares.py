@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.documents import document_id
-from core.manifest import open_stage
 from core.schemas import SAMPLE, SAMPLE_TABLE
+from core.stage import open_stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.sentences import AuthorsSentenceEnds, SentenceEnds

@@ -16,7 +16,7 @@ import torch
 
 from core.config import RunConfig
 from core.examples import EXAMPLES, write_examples
-from core.manifest import open_stage
+from core.stage import open_stage
 from mglm.development import find_development
 from model.checkpoint_meta import complete_checkpoints, read_meta
 from model.config import ModelConfig

@@ -12,7 +12,7 @@ import train.finetune
 import train.pretrain
 from core.errors import MGLMError
 from core.examples import EXAMPLES
-from core.manifest import open_stage
+from core.stage import open_stage
 from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
 from train import launch

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import MANIFEST_NAME, Stage, open_stage, read_manifest, sha256_file, wait_until_free
+from core.manifest import MANIFEST_NAME, read_manifest, sha256_file
+from core.stage import Stage, open_stage, wait_until_free
 
 
 def open_plan(output: Path, alpha: float = 0.3, *, overwrite: bool = False) -> Stage:
@@ -45,7 +46,7 @@ def test_times_stand_outside_the_content_hash(tmp_path: Path) -> None:
 def test_the_same_work_killed_before_its_end_is_resumed_with_its_files(tmp_path: Path) -> None:
     output = tmp_path / "plan"
     program = (
-        "import os, sys; from pathlib import Path; from core.manifest import open_stage\n"
+        "import os, sys; from pathlib import Path; from core.stage import open_stage\n"
         "output = Path(sys.argv[1])\n"
         "open_stage(output, schema='plan/1', config={'alpha': 0.3}, inputs={'counts': 'abc'})\n"
         "(output / 'half.json').write_text('x'); os.kill(os.getpid(), 9)\n"
