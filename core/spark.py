@@ -83,7 +83,8 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
     with nullcontext() if submitted else _interrupts_wait():
         session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
-    logging.getLogger().addFilter(_is_no_interrupt)
+    for name in (None, "py4j.clientserver"):
+        logging.getLogger(name).addFilter(_is_no_interrupt)
     try:
         yield session
     except KeyboardInterrupt:
@@ -100,8 +101,8 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
 
 
 def _is_no_interrupt(record: logging.LogRecord) -> bool:
-    """Whether it is other than py4j's traceback of an interrupt, which it logs under no name and raises again."""
-    return not str(record.msg).startswith("KeyboardInterrupt while sending")
+    """Whether it is other than what py4j logs of an interrupt that it raises again: that, and that Java has gone."""
+    return not str(record.msg).startswith(("KeyboardInterrupt while sending", "Exception occurred while shutting down"))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ PAIRS = [
     ("An old bridge was painted.", "A bridge, painted.", "en"),
 ]
 TEXTS = [text for source_, target, _ in PAIRS for text in (source_, target)]
-LEARNT_AT = 100
+LEARNT_AT = 160  # far enough that rounding does not decide which of two titles is the likelier
 SETTINGS = (
     "steps=60", "learning_rate=0.01", "global_batch_size=4", "micro_batch_size=2", "source_length=48",
     "target_length=24", "save_interval=20", "warmup_steps=4",
