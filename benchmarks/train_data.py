@@ -68,7 +68,7 @@ def main() -> None:
             f"{source()}, {arguments.vocab_size:,} pieces, rows of {LENGTH} tokens, {ROWS} rows a step, CPU time, "
             f"medians of {arguments.rounds} rounds in turn.",
             f"The H200's appetite is reckoned: {H200_FLOPS / 1e12:.0f} TFLOP/s × {MFU} over the operations of a "
-            "position (mglm model describe), the head on a fifth of them; rows are as long as samples with masks.",
+            "position (mglm model describe), the head on a quarter of them; rows are as long as samples with masks.",
             *(
                 f"Waiting for data in a training on this CPU, {name}: {share:.2%} of the steps' time."
                 for name, share in waits.items()
