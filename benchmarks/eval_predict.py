@@ -84,8 +84,8 @@ def main() -> None:
         remarks=[
             f"{given.examples} examples in batches of {given.batch_size}, sources of at most {given.source_tokens} "
             f"tokens, {given.new_tokens} new tokens, {given.beams} beams, no trigram twice.",
-            f"Both have {tokenizer.pieces:,} pieces. A token of an answer passes all layers of a GLM, but of an mT5 only "
-            "the decoder's, half of its layers.",
+            f"Both have {tokenizer.pieces:,} pieces. A token of an answer passes all layers of a GLM, but of an mT5 "
+            "only the decoder's, half of its layers.",
             f"Median of {given.rounds} rounds in turn. Random weights. Loading is not counted, writing the file is.",
         ],
         versions={"torch": torch.__version__, "transformers": transformers.__version__},
