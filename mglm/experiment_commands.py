@@ -81,7 +81,7 @@ def run(
 
     With every switch against forgetting.
 
-    About a quarter of an hour on two cores. Run it again after a kill and it continues.
+    Run it again after a kill and it continues.
     """
     from mglm.world_run import run_world
 
