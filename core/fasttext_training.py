@@ -5,6 +5,7 @@ In: lines as fastText reads them, `__label__NAME text`. Out: a model file, quant
 
 import ctypes
 import multiprocessing
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,8 +53,9 @@ def _train(source: str, target: str, training: dict[str, Any], quantisation: dic
     # In one thread fastText 0.9 sets only the first tenth of its input matrix and leaves the rest as malloc gives it,
     # which may be what was there before, NaN at times. So malloc has to give zeros.
     ctypes.CDLL(None).mallopt(_M_PERTURB, 0xFF)
+    watched = 2 if sys.stderr.isatty() else 0  # fastText rewrites one line in place: share done, loss, time left
     try:
-        model = import_fasttext().train_supervised(input=source, thread=1, verbose=0, **training)
+        model = import_fasttext().train_supervised(input=source, thread=1, verbose=watched, **training)
         if quantisation is not None:
             model.quantize(input=source, thread=1, **quantisation)
         model.save_model(target)

@@ -27,6 +27,8 @@ class LidConfig(Section):
     """How often a small language is cut anew to get there."""
     snippet_characters: tuple[int, int] = (20, 400)
     """The shortest and longest snippet that documents are cut into; their lengths are log-uniform."""
+    both_alphabets: bool = True
+    """Serbian, Uzbek and Azerbaijani are learned in Latin and in Cyrillic letters, whichever they are given in."""
     dim: int = Field(default=16, ge=1)
     """Numbers of a vector, fastText's dim."""
     minn: int = Field(default=2, ge=1)

@@ -13,6 +13,7 @@ from core.documents import HELDOUT_MINIMUM_DOCUMENTS, uniform
 from core.fasttext_model import LABEL_PREFIX
 from core.fasttext_training import train_classifier
 from core.languages import UNKNOWN
+from corpus.alphabets import in_other_alphabet
 from corpus.labelled import LabelledDocument
 from corpus.lid_config import LidConfig
 from corpus.snippets import snippets
@@ -81,6 +82,8 @@ def _lines_of(lang: str, documents: Sequence[LabelledDocument], config: LidConfi
                 if not has_letters(snippet, MINIMUM_LETTERS):
                     continue
                 yield f"{LABEL_PREFIX}{lang} {snippet}"
+                if config.both_alphabets and (other := in_other_alphabet(snippet, lang)) is not None:
+                    yield f"{LABEL_PREFIX}{lang} {other}"  # beside the language's share: it has two to learn
                 characters += len(snippet)
                 if characters >= config.characters_per_language:
                     return
