@@ -34,7 +34,7 @@ from benchmarks import evidence_report, texts
 from core.languages import canonical_code
 from core.log import get_logger, set_up_logging
 from core.manifest import read_manifest
-from core.schemas import DOCUMENTS
+from core.schemas import DOCUMENTS, SHARDS
 from core.spark import SparkConfig, spark_session
 from tokenizer.config import TokenizerConfig
 from tokenizer.shard_job import shard
@@ -233,11 +233,13 @@ def scores_of(work: Path, run: Run) -> dict[str, float]:
 
 def described(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the report says of how it was made."""
+    shards = read_manifest(arguments.work / "shards" / SHARED, SHARDS)
     names = ("steps", "batch", "layers", "hidden", "vocab_size", "heldout_documents", "precision")
     return {name: getattr(arguments, name) for name in names} | {
         "window": WINDOW,
         "heldout_share": HELDOUT_SHARE,
         "source": texts.source(),
+        "tokens": {code: count["tokens"] for code, count in shards.counts.items()},
         "mc4_plans": {
             name: json.loads((arguments.work / f"mc4-{name}.json").read_text("utf-8"))
             for name in PLANS

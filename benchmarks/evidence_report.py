@@ -223,12 +223,17 @@ Against UniMax, {told("unimax")}.
 
 
 def proportions(made: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> str:
-    """Which share of the training each group gets at mC4's proportions."""
+    """Which share of the training each group gets at mC4's proportions, and that little text comes twice."""
     lines = ["| share of the training | " + " | ".join(GROUPS) + " | English |", "|---|" + "---:|" * (len(GROUPS) + 1)]
+    passes: dict[tuple[str, str], float] = {}
     for name, plan in made["mc4_plans"].items():
         shares = {row["code"]: row["share"] for row in plan["languages"]}
         cells = [sum(shares[code] for code in groups[group]) for group in GROUPS] + [shares["en"]]
         lines.append(f"| {name} | " + " | ".join(f"{cell:.2%}" for cell in cells) + " |")
+        trained = made["steps"] * made["batch"] * made["window"]
+        passes |= {(name, code): shares[code] * trained / made["tokens"][code] for code in groups["all"]}
+    name, code = max(passes, key=passes.__getitem__)
+    lines += ["", f"Nothing is read often: at most {passes[name, code]:.2f} times, {language_name(code)} under {name}."]
     return "\n".join(lines) + "\n"
 
 
