@@ -13,6 +13,7 @@ import shutil
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,10 @@ def open_stage(
     manifest = load_if_there(output)
     marker = output / MARKER_NAME
     if manifest is not None and manifest.fingerprint == fingerprint:
-        if not marker.exists():  # of a process killed after its last word
+        # What a process left that was killed after its last word goes; the marker of additions to this work stays.
+        if not marker.exists() or _fingerprint_in(marker) == fingerprint:
+            with suppress(OSError):  # a finished stage may lie where nothing can be written
+                marker.unlink()
             shutil.rmtree(output / WORK_NAME, ignore_errors=True)
         return Stage(output, identity, manifest, resumed=False)
     others = [child for child in output.iterdir() if child.name != LOCK_NAME] if output.exists() else []
@@ -201,8 +205,7 @@ def stage_state(output: Path, *, schema: str, config: Mapping[str, Any], inputs:
     if manifest is not None:
         return "finished" if manifest.fingerprint == fingerprint else "other"
     if marker.exists():
-        begun = json.loads(marker.read_text("utf-8")).get("fingerprint")
-        return "unfinished" if begun == fingerprint else "other"
+        return "unfinished" if _fingerprint_in(marker) == fingerprint else "other"
     return "other" if any(child.name != LOCK_NAME for child in output.iterdir()) else "new"
 
 
@@ -229,6 +232,15 @@ def lock_directory(output: Path) -> int:
             f"output {output}", found="another mglm process at work there", action="wait for it to end, or stop it"
         ) from None
     return file
+
+
+def _fingerprint_in(marker: Path) -> str | None:
+    """Of the work that was begun; None of a marker that has just gone, or of a directory that is being emptied."""
+    try:
+        fingerprint: str | None = json.loads(marker.read_text("utf-8")).get("fingerprint")
+    except FileNotFoundError:
+        return None
+    return fingerprint
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import MANIFEST_NAME, read_manifest, sha256_file
+from core.manifest import MANIFEST_NAME, MARKER_NAME, read_manifest, sha256_file
 from core.stage import Stage, open_stage, wait_until_free
 
 
@@ -31,6 +31,30 @@ def test_a_finished_stage_is_not_redone_and_lists_its_files(tmp_path: Path) -> N
     assert [(entry.path, entry.rows, entry.bytes) for entry in manifest.files] == [("plan.json", 1, 2)]
     assert manifest.files[0].sha256 == sha256_file(output / "plan.json")
     assert not (output / "_work").exists()
+
+
+def test_what_a_process_left_that_was_killed_after_its_last_word_goes_at_the_next_run(tmp_path: Path) -> None:
+    output = tmp_path / "plan"
+    open_plan(output)
+    marker = (output / MARKER_NAME).read_text("utf-8")
+    make_plan(output)
+    (output / MARKER_NAME).write_text(marker, "utf-8")
+    (output / "_work").mkdir()
+    assert open_plan(output).done
+    assert not (output / MARKER_NAME).exists()  # with it, nothing could be deleted from the stage ever again
+    assert not (output / "_work").exists()
+
+
+def test_additions_that_were_begun_outlast_a_look_at_what_is_finished(tmp_path: Path) -> None:
+    def grown(**inputs: str) -> Stage:
+        return open_stage(tmp_path / "documents", schema="documents/1", config={}, inputs=inputs, grows=True)
+
+    grown(a="1").finish()
+    (grown(a="1", b="2").work / "half").write_text("x", "utf-8")
+    assert grown(a="1").done
+    resumed = grown(a="1", b="2")
+    assert resumed.resumed
+    assert (resumed.work / "half").exists()
 
 
 def test_times_stand_outside_the_content_hash(tmp_path: Path) -> None:
