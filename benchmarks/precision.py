@@ -13,10 +13,10 @@ import torch
 import transformers
 
 from benchmarks.record import write_record
+from core.heldout import heldout_languages, heldout_texts
 from core.log import set_up_logging
 from core.manifest import read_manifest
 from core.schemas import DOCUMENTS
-from eval.heldout import heldout_languages, heldout_texts
 from model.bits_per_byte import bits_per_byte
 from model.convert import HF
 from model.precision import PRECISIONS
@@ -34,7 +34,9 @@ def main() -> None:
     manifest = read_manifest(options.documents, DOCUMENTS)
     parameters = read_manifest(options.model, HF).facts["parameters"]
     languages = heldout_languages(manifest)
-    texts = [text for language in languages for text in heldout_texts(options.documents, language, options.most)]
+    texts = [
+        text for language in languages for text in heldout_texts(options.documents, manifest, language, options.most)
+    ]
     rows = []
     plain = 0.0
     for precision in PRECISIONS:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.document_ranges import files_of_languages
 from core.errors import MGLMError
 from core.languages import UNKNOWN
 from core.manifest import MADE_BY, Manifest
@@ -19,39 +20,37 @@ def heldout_languages(manifest: Manifest) -> list[str]:
     )
 
 
-def heldout_texts(documents: Path, language: str, limit: int) -> list[str]:
+def heldout_texts(documents: Path, manifest: Manifest, language: str, limit: int) -> list[str]:
     """At most `limit` held-out texts of a language: those with the smallest doc_id, which is a hash.
 
     Row groups are read from the smallest doc_id on, until none can hold a smaller one, and texts of the chosen alone:
-    a large corpus in the order of its hash, as the corpus stage writes it, costs little more than its footers.
+    a large corpus in the order of its hash, as the corpus stage writes it, costs little more than its footers. One file
+    is open at a time: a large language has thousands.
 
     Raises:
-        MGLMError: a file is not of the documents/1 schema.
+        MGLMError: a file is missing, broken, or not of the documents/1 schema.
     """
-    files = [_opened(path) for path in sorted((documents / "documents" / f"lang={language}").glob("*.parquet"))]
-    try:
-        groups = sorted(
-            (_smallest_id(file, group), number, group)
-            for number, file in enumerate(files)
-            for group in range(file.num_row_groups)
-        )
-        chosen: list[tuple[str, int, int]] = []  # doc_id, file, row group
-        for smallest, number, group in groups:
-            if len(chosen) == limit and smallest > chosen[-1][0]:
-                break
-            table = files[number].read_row_group(group, columns=["doc_id", "split"])
-            ids = table.filter(pc.equal(table["split"], "heldout"))["doc_id"].to_pylist()
-            chosen = sorted([*chosen, *((doc_id, number, group) for doc_id in ids)])[:limit]
-        texts: dict[str, str] = {}
-        for number, group in sorted({(number, group) for _, number, group in chosen}):
-            table = files[number].read_row_group(group, columns=["doc_id", "text"])
-            wanted = pa.array([doc_id for doc_id, *place in chosen if place == [number, group]])
-            table = table.filter(pc.is_in(table["doc_id"], value_set=wanted))
-            texts.update(zip(table["doc_id"].to_pylist(), table["text"].to_pylist(), strict=True))
-        return [texts[doc_id] for doc_id, _, _ in chosen]
-    finally:
-        for file in files:
-            file.close()
+    paths = [documents / path for path in files_of_languages(manifest, {language})]
+    groups = []
+    for number, path in enumerate(paths):
+        with _opened(path) as file:
+            groups += [(_smallest_id(file, group), number, group) for group in range(file.num_row_groups)]
+    chosen: list[tuple[str, int, int]] = []  # doc_id, file, row group
+    for smallest, number, group in sorted(groups):
+        if len(chosen) == limit and smallest > chosen[-1][0]:
+            break
+        with _opened(paths[number]) as file:
+            table = file.read_row_group(group, columns=["doc_id", "split"])
+        ids = table.filter(pc.equal(table["split"], "heldout"))["doc_id"].to_pylist()
+        chosen = sorted([*chosen, *((doc_id, number, group) for doc_id in ids)])[:limit]
+    texts: dict[str, str] = {}
+    for number, group in sorted({(number, group) for _, number, group in chosen}):
+        with _opened(paths[number]) as file:
+            table = file.read_row_group(group, columns=["doc_id", "text"])
+        wanted = pa.array([doc_id for doc_id, *place in chosen if place == [number, group]])
+        table = table.filter(pc.is_in(table["doc_id"], value_set=wanted))
+        texts.update(zip(table["doc_id"].to_pylist(), table["text"].to_pylist(), strict=True))
+    return [texts[doc_id] for doc_id, _, _ in chosen]
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -55,7 +55,7 @@ def measure(
         for lang in languages:
             row_file = stage.work / f"{lang}.json"
             if not row_file.exists():
-                texts = heldout_texts(documents, lang, config.max_documents_per_language)
+                texts = heldout_texts(documents, manifest, lang, config.max_documents_per_language)
                 bits, scored_bytes = bits_per_byte(
                     exported.model, exported.tokenizer, texts, batch_size=config.batch_size
                 )

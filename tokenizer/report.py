@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from core.document_ranges import files_of_languages
 from core.errors import MGLMError
 from core.languages import UNKNOWN, canonical_code
 from core.log import get_logger
@@ -75,7 +76,7 @@ def make_report(
     if stage.manifest is not None:
         log.info("%s: already made", output)
         return stage.manifest
-    texts = {lang: texts for lang in ranked if (texts := held_out(documents, lang, config.report_bytes))}
+    texts = {lang: texts for lang in ranked if (texts := held_out(documents, made, lang, config.report_bytes))}
     if not texts:
         raise MGLMError(
             f"plan {plan}",
@@ -118,10 +119,11 @@ def rank(planned: Sequence[Any], counts: Mapping[str, Mapping[str, int]]) -> lis
     return sorted(counts.keys() - {UNKNOWN}, key=lambda lang: (-counts[lang]["bytes"], lang))
 
 
-def held_out(documents: Path, lang: str, limit_bytes: int) -> list[str]:
+def held_out(documents: Path, made: Manifest, lang: str, limit_bytes: int) -> list[str]:
     """Held-out documents of a language in the order of their files, until they hold `limit_bytes`."""
     texts, size = [], 0
-    for path in sorted((documents / "documents" / f"lang={lang}").glob("*.parquet")):
+    for name in files_of_languages(made, {lang}):
+        path = documents / name
         with pq.ParquetFile(path) as file:
             check_table(file.schema_arrow, DOCUMENTS_TABLE, f"{path}", "mglm corpus build")
             for batch in file.iter_batches(batch_size=256, columns=["text", "split"]):

@@ -53,6 +53,7 @@ def read_heldout(source: HeldoutSource, kept: Path) -> Mapping[str, list[str]]:
         if found["identity"] == source.identity:
             return dict(found["texts"])
         get_logger("train").warning("%s holds other texts than --heldout now names; it is written anew", kept)
-    texts = {lang: heldout_texts(source.documents, lang, source.per_language) for lang in source.languages}
+    manifest = read_manifest(source.documents, DOCUMENTS)
+    texts = {lang: heldout_texts(source.documents, manifest, lang, source.per_language) for lang in source.languages}
     write_atomically(kept, json.dumps({"identity": source.identity, "texts": texts}, ensure_ascii=False))
     return texts

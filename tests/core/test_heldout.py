@@ -1,5 +1,6 @@
 """Held-out documents are chosen by their hash, so however files are cut the same ones are measured."""
 
+import resource
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from core.documents import document_id
 from core.errors import MGLMError
 from core.heldout import heldout_languages, heldout_texts
+from core.manifest import Manifest
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
 from core.stage import open_stage
 
@@ -24,21 +26,44 @@ def rows(texts: list[str], split: str) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def write(directory: Path, language: str, parts: list[list[dict[str, object]]]) -> None:
+def write(directory: Path, language: str, parts: list[list[dict[str, object]]]) -> Manifest:
+    stage = open_stage(directory, schema=DOCUMENTS, config={}, inputs={})
     folder = directory / "documents" / f"lang={language}"
     folder.mkdir(parents=True)
     for number, part in enumerate(parts):
         pq.write_table(pa.Table.from_pylist(part, DOCUMENTS_TABLE), folder / f"part-{number}.parquet", row_group_size=3)
+    return stage.finish()
 
 
 def test_the_same_texts_come_out_however_the_files_are_cut(tmp_path: Path) -> None:
     heldout, train = rows([f"held {n}" for n in range(20)], "heldout"), rows([f"train {n}" for n in range(9)], "train")
-    write(tmp_path / "one", "fr", [train + heldout])
-    write(tmp_path / "many", "fr", [heldout[12:][::-1], train, heldout[:12]])
+    made = {
+        "one": write(tmp_path / "one", "fr", [train + heldout]),
+        "many": write(tmp_path / "many", "fr", [heldout[12:][::-1], train, heldout[:12]]),
+    }
     expected = [str(row["text"]) for row in sorted(heldout, key=lambda row: str(row["doc_id"]))]
-    for name in ("one", "many"):
-        assert heldout_texts(tmp_path / name, "fr", 7) == expected[:7]
-        assert heldout_texts(tmp_path / name, "fr", 100) == expected
+    for name, manifest in made.items():
+        assert heldout_texts(tmp_path / name, manifest, "fr", 7) == expected[:7]
+        assert heldout_texts(tmp_path / name, manifest, "fr", 100) == expected
+
+
+def test_files_that_the_manifest_does_not_name_are_not_read(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "fr", [rows(["kept"], "heldout")])
+    # What a deletion that was killed leaves: a file to be, or one whose documents are deleted.
+    left = pa.Table.from_pylist(rows(["kept", "deleted"], "heldout"), DOCUMENTS_TABLE)
+    pq.write_table(left, tmp_path / "documents" / "lang=fr" / "part-0-d1.parquet")
+    assert heldout_texts(tmp_path, manifest, "fr", 5) == ["kept"]
+
+
+def test_a_language_of_more_files_than_a_process_may_open_is_read(tmp_path: Path) -> None:
+    texts = [f"text {n}" for n in range(60)]
+    manifest = write(tmp_path, "fr", [rows([text], "heldout") for text in texts])
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, most[1]))
+    try:
+        assert sorted(heldout_texts(tmp_path, manifest, "fr", 100)) == sorted(texts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
 
 
 def test_the_undetermined_bucket_is_no_language(tmp_path: Path) -> None:
@@ -49,17 +74,17 @@ def test_the_undetermined_bucket_is_no_language(tmp_path: Path) -> None:
 
 
 def test_a_language_with_nothing_held_out_has_no_texts(tmp_path: Path) -> None:
-    write(tmp_path, "fr", [rows(["a"], "train")])
-    assert heldout_texts(tmp_path, "fr", 5) == []
-    assert heldout_texts(tmp_path, "sw", 5) == []
+    manifest = write(tmp_path, "fr", [rows(["a"], "train")])
+    assert heldout_texts(tmp_path, manifest, "fr", 5) == []
+    assert heldout_texts(tmp_path, manifest, "sw", 5) == []
 
 
 def test_a_file_of_another_schema_or_format_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "documents" / "lang=fr"
-    folder.mkdir(parents=True)
-    pq.write_table(pa.table({"text": ["a"]}), folder / "a.parquet")
-    with pytest.raises(MGLMError, match=r"a\.parquet.*column doc_id"):
-        heldout_texts(tmp_path, "fr", 5)
-    (folder / "a.parquet").write_bytes(b"nonsense")
-    with pytest.raises(MGLMError, match=r"a\.parquet.*Run mglm corpus build"):
-        heldout_texts(tmp_path, "fr", 5)
+    manifest = write(tmp_path, "fr", [rows(["a"], "heldout")])
+    path = tmp_path / "documents" / "lang=fr" / "part-0.parquet"
+    pq.write_table(pa.table({"text": ["a"]}), path)
+    with pytest.raises(MGLMError, match=r"part-0\.parquet.*column doc_id"):
+        heldout_texts(tmp_path, manifest, "fr", 5)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(MGLMError, match=r"part-0\.parquet.*Run mglm corpus build"):
+        heldout_texts(tmp_path, manifest, "fr", 5)

@@ -56,7 +56,7 @@ def test_the_report_says_what_each_language_costs(
     with (output / "report.csv").open(encoding="utf-8") as file:
         rows = {(row["vocabulary"], row["language"]): row for row in csv.DictReader(file)}
     tokenizer = Tokenizer.load(tokenizer_directory)
-    texts = held_out(documents_directory, "en", 10**6)
+    texts = held_out(documents_directory, read_manifest(documents_directory, DOCUMENTS), "en", 10**6)
     assert len(texts) == 5
     english = rows["tokenizer", "en"]
     assert int(english["tokens"]) == sum(len(tokenizer.encode(text)) for text in texts)
