@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus import lines
 from corpus.config import CorpusConfig
 from corpus.inputs import PARQUET, TEXT, Split, find_inputs, plan_parts
 from corpus.lines import Line
@@ -45,6 +47,20 @@ def test_a_text_file_that_is_too_long_is_not_held(tmp_path: Path) -> None:
     ((offset, verdict),) = records(path, CorpusConfig(max_record_bytes=99))
     assert isinstance(verdict, Rejected)
     assert (offset, verdict.reason, verdict.detail) == (0, TOO_LONG, "5000 bytes, more than 99")
+
+
+def test_of_a_paragraph_that_never_ends_no_more_is_held_than_a_record_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"a\n" * 30_000)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 1_024)
+    tracemalloc.start()
+    (found,) = read_paragraphs(Split(str(path), 0, None, None, TEXT), 99, 200)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found.offset, found.data, found.length) == (0, (b"a\n" * 50)[:99], 59_999)
+    assert peak < 15_000  # a byte for each line would be more than that
 
 
 @given(
