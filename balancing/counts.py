@@ -132,9 +132,22 @@ def _open_csv(path: Path, what: str) -> Iterator[tuple[list[str], Iterator[tuple
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             reader.fieldnames = header = [name.strip() for name in reader.fieldnames or ()]
-            yield header, ((f"{path}, line {reader.line_num}", row) for row in reader)
+            yield header, _rows(path, reader, header)
     except (UnicodeDecodeError, csv.Error) as error:
         raise MGLMError(f"{what} {path}", found=str(error), expected="a CSV file in UTF-8") from None
+
+
+def _rows(path: Path, reader: "csv.DictReader[str]", header: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for row in reader:
+        where = f"{path}, line {reader.line_num}"
+        if more := row.get(None):  # so csv calls the cells that no column has
+            raise MGLMError(
+                where,
+                found=f"{len(header) + len(more)} cells",
+                expected=f"{len(header)}, as the header has",
+                action="put quotes around cells with a comma, and write numbers without",
+            )
+        yield where, row
 
 
 def _from_documents(directory: Path, columns: Columns) -> Counts:

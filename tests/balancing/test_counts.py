@@ -79,6 +79,7 @@ def test_weights_that_will_not_do_are_told(tmp_path: Path, text: str, message: s
         ("code,documents\nen,-1\n", "found '-1'"),
         ("code,documents\nen,nan\n", "found 'nan'"),
         ("code,documents\nen\n", "line 2, column documents"),
+        ("code,documents\nen,3,928\n", "line 2; found 3 cells; expected 2, as the header has"),
         ("code,documents\n,3\n", "no language"),
         ("code,documents\nhe,3\niw,4\n", "line 3, column documents; found language iw again"),
     ],
