@@ -206,6 +206,13 @@ def _wanted(names: Sequence[str]) -> bool:
 
 
 def _local(path: Path) -> Entry:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = repr(str(path))
+        raise MGLMError(
+            f"input {shown}", found="a name that is not UTF-8", expected="UTF-8", action="rename it"
+        ) from None
     if not path.is_file():
         raise MGLMError(f"input {path}", found="something that is not a regular file", expected=EXPECTED_FILE)
     status = path.stat()

@@ -1,6 +1,7 @@
 """Inputs are checked before anything starts, and splits cover every file once."""
 
 import gzip
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -101,6 +102,12 @@ def test_an_input_that_will_not_do_is_one_line_that_names_it(
         find(tmp_path / name)
     assert name in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_whose_name_is_not_utf8_is_named_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_text("{}\n")
+    with pytest.raises(MGLMError, match=r"caf\\udce9\.jsonl'; found a name that is not UTF-8"):
+        find(tmp_path)
 
 
 def test_a_store_of_a_kind_that_is_not_known_is_named() -> None:
