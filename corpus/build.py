@@ -66,7 +66,7 @@ def build(
         MGLMError: an input, the detector or the output directory will not do, or no record is a document.
     """
     started = time.monotonic()
-    files = find_inputs(inputs, config)
+    files = find_inputs(inputs, config, output)
     model = lid_model or (Path(config.lid_model) if config.lid_model else None)
     detector = LanguageDetector(
         model, max_characters=config.lid_max_characters, minimum_letters=config.lid_minimum_letters

@@ -70,16 +70,25 @@ class Split:
     size_bytes: int = 0  # of the whole file, as stored
 
 
-def find_inputs(inputs: Sequence[str], config: CorpusConfig) -> list[InputFile]:
+def find_inputs(inputs: Sequence[str], config: CorpusConfig, output: Path | None = None) -> list[InputFile]:
     """The files that `inputs` mean, ordered by path; a file named twice counts once.
+
+    What lies in `output` is none of them: else a build into a folder of its input would read itself the next time.
 
     Raises:
         MGLMError: a path or pattern finds nothing; a file is empty, of another kind, or not what its name says.
     """
     entries: dict[str, Entry] = {}
+    made = output.resolve() if output is not None else None
     for given in inputs:
         for entry in _expand(given):
-            entries.setdefault(_place(entry.path), entry)
+            place = _place(entry.path)
+            if made is None or not Path(place).is_relative_to(made):
+                entries.setdefault(place, entry)
+    if not entries:
+        raise MGLMError(
+            f"input {', '.join(inputs)}", found="nothing but what lies in the output", expected="files outside of it"
+        )
     with ThreadPoolExecutor(_LOOKED_AT_ONCE) as pool:
         files = list(pool.map(lambda entry: _check(entry, config), entries.values()))
     return sorted(files, key=lambda file: file.path)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ def test_every_record_is_a_document_or_rejected_or_a_duplicate(built: tuple[Path
     assert facts["invalid_utf8"] == 1
     assert facts["detector"]["file"] == "lid.176.ftz"
     assert len(facts["detector"]["cannot_emit"]) == 11
+
+
+def test_a_build_into_a_folder_of_its_input_does_not_read_itself(
+    source: Path, tmp_path: Path, spark: SparkConfig
+) -> None:
+    shutil.copy(source, tmp_path)
+    made = [build([str(tmp_path)], tmp_path / "made", config=CorpusConfig(), spark=spark) for _ in range(2)]
+    assert made[0] == made[1]
+    with pytest.raises(MGLMError, match="nothing but what lies in the output"):
+        build([str(tmp_path / "made" / "documents")], tmp_path / "made", config=CorpusConfig(), spark=spark)
 
 
 def test_languages_are_found_and_counted(built: tuple[Path, Manifest]) -> None:
