@@ -5,6 +5,7 @@ of splits, each the finished unit of a build.
 """
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import MGLMError
+from core.log import get_logger
 from corpus import file_systems
 from corpus.config import CorpusConfig
 from corpus.file_systems import Entry, local_path, open_input
@@ -34,11 +36,15 @@ FORMATS = {
 SUFFIXES = (*FORMATS, *(name + end for name, kind in FORMATS.items() if kind != PARQUET for end in COMPRESSIONS))
 EXPECTED_FILE = "JSON Lines (.jsonl, .ndjson, .json), text (.txt), WARC or WET, each plain, .gz or .zst; or .parquet"
 
+HIDDEN = (".", "_")  # so begin names of files and directories that are no input
+
 # A compressed file is read by one task from its beginning, so a large one keeps a cluster waiting for it.
 LARGE_COMPRESSED_BYTES = 1024**3
 SMALLEST_SPLIT_BYTES = 1024**2
 EXPANSION = 4  # of compressed text, to weigh it against plain text
 _LOOKED_AT_ONCE = 16
+
+log = get_logger("corpus")
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,7 @@ def _expand(given: str) -> list[Entry]:
         return _expand_address(given)
     path = Path(local_path(given) or "")
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if file.is_file() and _wanted(file.relative_to(path).parts)]
+        found = [file for file in _below(path) if file.is_file() and _wanted(file.relative_to(path).parts)]
         if not found:
             raise MGLMError(f"input {given}", found="a directory without any", expected=EXPECTED_FILE)
         return [_local(file) for file in found]
@@ -178,6 +184,24 @@ def _expand(given: str) -> list[Entry]:
     if not matches:
         raise MGLMError(f"input {given}", found="no match for the pattern", expected=EXPECTED_FILE)
     return [file for match in matches for file in _expand(match)]
+
+
+def _below(directory: Path) -> list[Path]:
+    """What is below a directory, in order, also through links to others, which `rglob` passes over in silence."""
+    found: list[Path] = []
+    seen: set[str] = set()
+
+    def tell(error: OSError) -> None:
+        log.warning("input %s is left out: %s", error.filename, error.strerror)
+
+    for folder, names, files in os.walk(directory, onerror=tell, followlinks=True):
+        names[:] = sorted(name for name in names if not name.startswith(HIDDEN))
+        if (place := os.path.realpath(folder)) in seen:  # a link that leads in a circle, or to what was there
+            names.clear()
+            continue
+        seen.add(place)
+        found += [Path(folder, name) for name in files]
+    return sorted(found)
 
 
 def _expand_address(given: str) -> list[Entry]:
@@ -211,7 +235,7 @@ def expression(pattern: str) -> re.Pattern[str]:
 
 
 def _wanted(names: Sequence[str]) -> bool:
-    return not any(name.startswith((".", "_")) for name in names) and names[-1].endswith(SUFFIXES)
+    return not any(name.startswith(HIDDEN) for name in names) and names[-1].endswith(SUFFIXES)
 
 
 def _local(path: Path) -> Entry:

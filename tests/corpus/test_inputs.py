@@ -1,9 +1,12 @@
 """Inputs are checked before anything starts, and splits cover every file once."""
 
+import errno
 import gzip
+import logging
 import os
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,6 +48,35 @@ def test_a_directory_means_its_files_at_any_depth_without_hidden_ones_and_those_
         ("e.warc", WARC, None),
         ("page.txt", TEXT, None),
     ]
+
+
+def test_links_to_directories_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
+    for name in ("crawl/a.jsonl", "elsewhere/deep/b.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("{}\n")
+    (tmp_path / "crawl" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "deep" / "round").symlink_to(tmp_path / "crawl")
+    names = [str(Path(file.path).relative_to(tmp_path)) for file in find(tmp_path / "crawl")]
+    assert names == ["crawl/a.jsonl", "crawl/more/deep/b.jsonl"]
+
+
+def test_a_directory_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "closed", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jsonl").write_text("{}\n")
+
+    def scan(path: str, look: Any = os.scandir) -> Any:
+        if str(path).endswith(("closed", ".hidden")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    monkeypatch.setattr(logging.getLogger("mglm"), "propagate", True)  # which the front door's tests turn off
+    with caplog.at_level(logging.WARNING, "mglm.corpus"):
+        assert [file.path for file in find(tmp_path)] == [str(tmp_path / "a" / "a.jsonl")]
+    assert caplog.messages == [f"input {tmp_path / 'closed'} is left out: Permission denied"]
 
 
 def test_a_file_named_twice_counts_once_and_the_order_given_does_not_matter(tmp_path: Path) -> None:
