@@ -17,7 +17,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -178,6 +178,7 @@ class _PartWriter:
         self._arrow: Any = None
         self._rows = self._tokens = self._n_bytes = 0
         self._synced, self._syncs = 0, ThreadPoolExecutor(1)
+        self._waits: list[Future[None]] = []
 
     def write(self, documents: pa.RecordBatch) -> bool:
         """Adds documents; False when the limit is reached and no more are wanted."""
@@ -204,7 +205,7 @@ class _PartWriter:
         self._n_bytes += int(n_bytes.sum())
         if self._file.tell() - self._synced >= SYNC_BYTES:  # else all of the file waits for the disk at its end
             self._synced = self._file.tell()
-            self._syncs.submit(os.fsync, self._file.fileno())
+            self._waits.append(self._syncs.submit(os.fsync, self._file.fileno()))
         return not reached
 
     def _encode(self, texts: pa.StringArray) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
@@ -227,7 +228,8 @@ class _PartWriter:
     def finish(self, whole: bool) -> PartRow:
         if self._file is not None:
             self._arrow.close()
-            self._syncs.shutdown()
+            for wait in self._waits:
+                wait.result()  # Linux tells a failed write to one fsync: the last would be told nothing
             os.fsync(self._file.fileno())
             self._file.close()
             self._temporary.replace(self._path)

@@ -1,3 +1,5 @@
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -181,4 +183,22 @@ def test_a_killed_task_leaves_nothing_under_the_name_of_a_part(tokenizer_directo
     (left,) = (tmp_path / "lang=en").iterdir()
     assert left.name.startswith("_part-00000.arrow.")
     assert left.name.endswith(".tmp")
+    assert finished_parts(tmp_path, tmp_path) == []
+
+
+def test_a_write_that_failed_behind_the_writers_back_is_no_file(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    def fsync(file: int) -> None:
+        told.append(file)
+        if len(told) == 1:  # as NFS and quotas do, once
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(shard_writer, "SYNC_BYTES", 1)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(MGLMError, match=r"part-00000\.arrow; found .*Disk quota exceeded.*Make room"):
+        write_part([batch_of([("a", "one")])], tokenizer, Part(0, "en", 0), tmp_path, tmp_path)
+    assert list((tmp_path / "lang=en").iterdir()) == []
     assert finished_parts(tmp_path, tmp_path) == []
