@@ -13,7 +13,7 @@ from core.documents import HELDOUT_MINIMUM_DOCUMENTS
 from core.errors import MGLMError
 from core.languages import UNKNOWN, language_name
 from core.log import get_logger
-from core.manifest import FileEntry, Manifest, sha256_file, write_atomically
+from core.manifest import FileEntry, Manifest, hash_of, sha256_file, write_atomically
 from core.schemas import DOCUMENTS, REJECTED_TABLE
 from core.spark import SparkConfig, spark_session
 from core.stage import Stage, open_stage
@@ -77,12 +77,12 @@ def build(
         "labels": len(detector.labels),
         "cannot_emit": detector.cannot_emit(),
     }
-    rules_files = {"rules_files": config.rules.lists_and_models()}
+    lists = config.rules.lists_and_models()
     Rules(config.rules)  # what is wrong with them is said now, not by a worker
     stage = open_stage(
         output,
         schema=DOCUMENTS,
-        config=config.identity() | {"detector_sha256": detector_facts["sha256"]} | rules_files,
+        config=config.identity() | {"detector_sha256": detector_facts["sha256"], "rules_files": lists},
         inputs={file.path: file.identity for file in files},
         overwrite=overwrite,
         grows=True,
@@ -94,7 +94,7 @@ def build(
     if stage.base is not None:
         log.info("adding to %d documents of %d files", stage.base.facts["documents"], len(stage.base.inputs))
     if not (stage.work / RESULT_NAME).exists():
-        _run(stage, files, model, config, spark, detector_facts)
+        _run(stage, files, model, config, spark, detector_facts, hash_of(lists))
     result = json.loads((stage.work / RESULT_NAME).read_text("utf-8"))
     stage.put_in_place([merge.DOCUMENTS, merge.REJECTED, merge.KEYS])
     result["files"] = [FileEntry(**entry) for entry in result["files"]]
@@ -111,6 +111,7 @@ def _run(
     config: CorpusConfig,
     spark: SparkConfig,
     detector_facts: dict[str, Any],
+    lists_sha256: str,
 ) -> None:
     """Everything up to what the manifest will say, which is left in the scratch directory."""
     from corpus import build_job
@@ -120,9 +121,8 @@ def _run(
     with spark_session("corpus build", spark) as session:
         tasks = session.sparkContext.defaultParallelism * max(1, spark.partitions_per_core)
         parts = _plan(stage, files, config, tasks)
-        reading = build_job.Reading(
-            work / "parts", config, lid_model.resolve() if lid_model else None, detector_facts["sha256"]
-        )
+        model = lid_model.resolve() if lid_model else None
+        reading = build_job.Reading(work / "parts", config, model, detector_facts["sha256"], lists_sha256)
         summary = build_job.read_parts(session, parts, reading, tasks=tasks)
         log.info("all records read and detected, %.0f s", time.monotonic() - started)
         _check_any_document(summary, stage.base, config)

@@ -8,7 +8,7 @@ near-duplicates is Spark SQL, on keys.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Reading:
     config: CorpusConfig
     lid_model: Path | None = None
     lid_sha256: str | None = None  # of the driver's detector
+    lists_sha256: str = ""  # of the lists and models of the rules together
 
     def read(self, item: tuple[int, Sequence[Split]]) -> None:
         """Reads, judges and detects the records of a part; one that is finished is not read again."""
@@ -52,8 +53,9 @@ class Reading:
         if read_journal(self.parts, name) is not None:
             return
         config = self.config
-        detector = self._detector()
-        rules = Rules(config.rules)
+        detector, rules = _judges_of_worker(
+            self.lid_model, self.lid_sha256, self.lists_sha256, config.model_dump_json()
+        )
         writer = PartWriter(self.parts, name, config.run_bytes, keys_of(config))
         for split in splits:
             for offset, verdict in read_records(split, config, writer.skipped):
@@ -73,17 +75,22 @@ class Reading:
                 writer.add(place | _describe(document, detection, config))
         writer.finish()
 
-    def _detector(self) -> LanguageDetector:
-        config = self.config
-        detector = LanguageDetector(
-            self.lid_model, max_characters=config.lid_max_characters, minimum_letters=config.lid_minimum_letters
-        )
-        if self.lid_sha256 is not None and sha256_file(detector.path) != self.lid_sha256:
-            raise MGLMError(
-                f"{detector.path} of a worker", found="another detector than the driver's", expected="the same file",
-                action="install the same packages on both, or give --lid-model on storage that all machines share",
-            )  # fmt: skip
-        return detector
+
+@cache
+def _judges_of_worker(
+    lid_model: Path | None, lid_sha256: str | None, lists_sha256: str, settings: str
+) -> tuple[LanguageDetector, Rules]:
+    """Made once in each Python worker: to hash a large detector or to read a long list takes as long as a part."""
+    config = CorpusConfig.model_validate_json(settings)
+    detector = LanguageDetector(
+        lid_model, max_characters=config.lid_max_characters, minimum_letters=config.lid_minimum_letters
+    )
+    if lid_sha256 is not None and sha256_file(detector.path) != lid_sha256:
+        raise MGLMError(
+            f"{detector.path} of a worker", found="another detector than the driver's", expected="the same file",
+            action="install the same packages on both, or give --lid-model on storage that all machines share",
+        )  # fmt: skip
+    return detector, Rules(config.rules)
 
 
 def read_parts(session: SparkSession, parts: Sequence[Sequence[Split]], reading: Reading, *, tasks: int) -> Summary:

@@ -27,7 +27,7 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 class Rules:
-    """The chain of a build, made once in each task: what rules load (models, lists) they load here."""
+    """The chain of a build, made once in each worker: what rules load (models, lists) they load here."""
 
     def __init__(self, config: RulesConfig) -> None:
         """Raises MGLMError: a list, a model, a kind of private data or a plug-in is not there or not what it should."""
@@ -66,7 +66,7 @@ def collapse_whitespace(document: Document) -> Document:
 
 
 def load_plugin(name: str) -> Rule:
-    """The rule that a plug-in's factory makes, called without arguments, once in each task.
+    """The rule that a plug-in's factory makes, called without arguments, once in each worker.
 
     `name` is an entry point of the group `mglm.corpus_rules`, or `module:factory`.
 

@@ -13,7 +13,7 @@ from core import detector
 from core.documents import document_id, uniform
 from core.errors import MGLMError
 from core.fasttext_model import embedded_model_path
-from core.manifest import MANIFEST_NAME, Manifest, read_manifest, sha256_file
+from core.manifest import MANIFEST_NAME, Manifest, hash_of, read_manifest, sha256_file
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, REJECTED_TABLE, check_table
 from core.spark import SparkConfig, spark_session
 from corpus import build_job, inputs
@@ -21,6 +21,8 @@ from corpus.build import _report, build
 from corpus.config import CorpusConfig
 from corpus.inputs import Split
 from corpus.parts import summarise
+from corpus.rules import Rules
+from corpus.rules_config import RulesConfig
 
 pytestmark = pytest.mark.spark
 
@@ -196,6 +198,29 @@ def test_an_input_that_only_the_driver_can_see_is_one_line(spark: SparkConfig, t
     with spark_session("test", spark) as session, pytest.raises(MGLMError, match="every machine can read") as error:
         build_job.read_parts(session, [[split]], build_job.Reading(tmp_path, CorpusConfig()), tasks=1)
     assert "elsewhere.jsonl" in str(error.value)
+
+
+def test_what_judges_is_loaded_once_in_a_worker_and_anew_for_other_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, blocked = tmp_path / "a.jsonl", tmp_path / "urls.txt"
+    source.write_text(json.dumps({"text": "The river rose in spring.", "url": "https://b.example/"}) + "\n")
+    config = CorpusConfig(rules=RulesConfig(blocked_urls=str(blocked)))
+    loaded: list[RulesConfig] = []
+
+    def rules(of: RulesConfig) -> Rules:
+        loaded.append(of)
+        return Rules(of)
+
+    monkeypatch.setattr(build_job, "Rules", rules)
+    for number, domain in enumerate(("a.example", "b.example")):
+        blocked.write_text(domain)
+        lists = hash_of(config.rules.lists_and_models())
+        reading = build_job.Reading(tmp_path / domain, config, None, None, lists)
+        for part in range(3):
+            reading.read((part, [Split(str(source), 0, None, None)]))
+        assert loaded == [config.rules] * (number + 1)
+        assert summarise(reading.parts, range(3)).rejected["blocked_url"] == 3 * number
 
 
 def test_a_worker_finds_the_detector_where_it_is_installed_and_takes_no_other_than_the_driver_s(
