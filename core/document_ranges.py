@@ -22,6 +22,7 @@ from core.manifest import MADE_BY, Manifest
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, check_table
 
 HASHES = 1 << 64  # positions are the first 64 bits of doc_id
+_DIGITS = 16  # of a doc_id that spell its position
 BATCH_ROWS = 1_000
 BATCH_BYTES = 16 << 20  # of text, as far as a row group's mean tells
 _FOLDER = "documents/lang="
@@ -71,6 +72,19 @@ class HashRange:
 
 
 EVERY_HASH = HashRange(0, HASHES)
+
+
+def groups_of_parts(groups: Sequence[RowGroup], parts: int) -> list[list[RowGroup]]:
+    """Of each of `EVERY_HASH.cut(parts)` the row groups that touch it, as they stand.
+
+    In one pass: a language of terabytes has ten thousand parts and a hundred thousand groups.
+    """
+    found: list[list[RowGroup]] = [[] for _ in range(parts)]
+    for group in groups:
+        first, last = (((int(bound[:_DIGITS], 16) + 1) * parts - 1) // HASHES for bound in (group.low, group.high))
+        for index in range(first, last + 1):
+            found[index].append(group)
+    return found
 
 
 def files_of_languages(manifest: Manifest, languages: set[str]) -> list[str]:

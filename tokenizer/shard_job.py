@@ -15,7 +15,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.document_ranges import RowGroup, by_language, files_of_languages, survey_file, train_documents
+from core.document_ranges import (
+    RowGroup,
+    by_language,
+    files_of_languages,
+    groups_of_parts,
+    survey_file,
+    train_documents,
+)
 from core.errors import MGLMError
 from core.log import get_logger
 from core.manifest import MADE_BY, FileEntry, Manifest, describe_files, read_manifest
@@ -167,6 +174,7 @@ def _write_parts(
     parts_of: dict[str, list[Part]] = {lang: [] for lang in languages}
     for part in plan_parts(text_bytes, bytes_per_part):
         parts_of[part.lang].append(part)
+    touching = {lang: groups_of_parts(groups[lang], len(parts)) for lang, parts in parts_of.items()}
     rows = {row.number: row for row in finished_parts(work.output, work.journal)}
     if rows:
         log.info("continuing: %d of at most %d files are there", len(rows), sum(map(len, parts_of.values())))
@@ -178,10 +186,7 @@ def _write_parts(
         ]
         if not wanted:
             break
-        items = {
-            number: (part, limit, [group for group in groups[part.lang] if part.hashes.touches(group)])
-            for number, (part, limit) in enumerate(wanted)
-        }
+        items = {number: (part, limit, touching[part.lang][part.index]) for number, (part, limit) in enumerate(wanted)}
         sizes = {number: text_bytes[part.lang] // part.of for number, (part, *_) in items.items()}
         bins = [[items[number] for number in numbers] for numbers in into_bins(sizes, TASKS_FINER * tasks)]
         rows |= {row.number: row for row in run_tasks(session, bins, work.write)}

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.document_ranges import EVERY_HASH, HASHES, HashRange, RowGroup, survey_file, train_documents
+from core.document_ranges import (
+    EVERY_HASH,
+    HASHES,
+    HashRange,
+    RowGroup,
+    groups_of_parts,
+    survey_file,
+    train_documents,
+)
 from core.documents import document_id
 from core.errors import MGLMError
 from core.schemas import DOCUMENTS_TABLE
@@ -34,6 +42,14 @@ def test_a_document_is_in_the_range_of_its_number(low: int, high: int, numbers: 
     ids = sorted(f"{number:032x}" for number in numbers)
     group = RowGroup("", "en", 0, len(ids), ids[0], ids[-1], len(ids), 0, 0, 0)
     assert wanted.touches(group) or not any(inside)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2**128 - 1)] * 2)), st.integers(1, 50))
+def test_the_groups_of_all_parts_are_those_that_each_part_touches(bounds: list[tuple[int, int]], parts: int) -> None:
+    ends = [sorted(f"{number:032x}" for number in pair) for pair in [*bounds, (0, 0), (2**128 - 1, 2**128 - 1)]]
+    groups = [RowGroup("", "en", index, 1, low, high, 1, 0, 0, 0) for index, (low, high) in enumerate(ends)]
+    expected = [[group for group in groups if part.touches(group)] for part in EVERY_HASH.cut(parts)]
+    assert groups_of_parts(groups, parts) == expected
 
 
 def write(path: Path, rows: list[int], row_group_size: int) -> None:
