@@ -77,7 +77,8 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
             .config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config(
-                "spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile=file:{LOG_SETTINGS} {config.java_options}"
+                "spark.driver.extraJavaOptions",
+                f"-Dlog4j2.configurationFile={LOG_SETTINGS.as_uri()} {config.java_options}",
             )
         )
     with nullcontext() if submitted else _interrupts_wait():

@@ -82,3 +82,20 @@ def test_ctrl_c_within_a_job_ends_it_and_java_without_a_word_of_theirs() -> None
     assert said.rstrip().endswith("KeyboardInterrupt"), said
     with pytest.raises(ProcessLookupError):
         os.kill(java, 0)
+
+
+@pytest.mark.spark
+def test_a_project_whose_path_has_a_space_and_an_accent_starts_spark(tmp_path: Path) -> None:
+    root = tmp_path / "mes données"
+    root.symlink_to(Path(__file__).parents[2])
+    program = (
+        "from core.spark import LOG_SETTINGS, SparkConfig, spark_session\n"
+        "config = SparkConfig(master='local[1]', driver_memory='512m', java_options='-XX:TieredStopAtLevel=1')\n"
+        "with spark_session('test', config):\n"
+        "    print(LOG_SETTINGS.parents[1].name)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert (ended.stdout, ended.stderr) == ("mes données\n", "")
