@@ -10,7 +10,7 @@ from pathlib import Path
 from core.detector import prepare
 from core.errors import MGLMError
 from core.fasttext_model import FastTextModel
-from core.languages import UNKNOWN, languages
+from core.languages import UNKNOWN, code_of_label
 from corpus.rules_config import RulesConfig
 from corpus.verdicts import Document, Refusal
 
@@ -33,9 +33,11 @@ class Quality:
                 found=config.quality_label or "nothing",
                 expected=f"a label of {config.quality_model}: {', '.join(labels[:10])}",
             )
-        if unknown := set(config.quality_thresholds) - set(languages()) - {UNKNOWN}:
+        if unknown := [code for code in config.quality_thresholds if code_of_label(code) != code]:
             raise MGLMError(
-                "corpus.rules.quality_thresholds", found=", ".join(sorted(unknown)), expected="the 101 codes"
+                "corpus.rules.quality_thresholds",
+                found=", ".join(sorted(unknown)),
+                expected=f"the 101 codes, {UNKNOWN}, or qaa to qtz",
             )
         self._label, self._count = config.quality_label, len(labels)
         self._threshold, self._thresholds = config.quality_threshold, config.quality_thresholds

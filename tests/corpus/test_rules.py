@@ -143,5 +143,8 @@ def test_quality_is_the_probability_of_a_label(tmp_path: Path) -> None:
     assert isinstance(judge("Buy cheap pills.", lang="de", quality_thresholds={"de": 0.0}, **settings), Document)
     with pytest.raises(MGLMError, match="quality_label"):
         judge("Text.", quality_model=path, quality_label="fine")
-    with pytest.raises(MGLMError, match="quality_thresholds"):
-        judge("Text.", quality_thresholds={"xx": 0.5}, **settings)
+    own = {"qaa": 0.0, "und": 1.0}  # a language of the user's own, and none
+    assert isinstance(judge("Buy cheap pills.", lang="qaa", quality_thresholds=own, **settings), Document)
+    for unknown in ("xx", "he"):
+        with pytest.raises(MGLMError, match=f"quality_thresholds; found {unknown}; expected the 101 codes"):
+            judge("Text.", quality_thresholds={unknown: 0.5}, **settings)
