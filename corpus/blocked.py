@@ -46,7 +46,11 @@ class BlockedUrls:
     """Refuses a document by its address; one without an address, or with a broken one, passes."""
 
     def __init__(self, given: str) -> None:
-        entries = [_address(entry) for entry in read_list(Path(given))]
+        """Raises MGLMError: an entry has no domain; it would block every document without one."""
+        lines = read_list(Path(given))
+        entries = [_address(line) for line in lines]
+        if broken := [line for line, (host, _) in zip(lines, entries, strict=True) if not host]:
+            raise MGLMError(f"list {given}", found=broken[0], expected="a domain or a URL with one", action="mend it")
         self._domains = {host for host, path in entries if not path}
         self._paths: dict[str, tuple[str, ...]] = {}
         for host, path in entries:

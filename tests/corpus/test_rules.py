@@ -1,5 +1,6 @@
 """The chain of rules: what each takes out or refuses, that it is counted, and that nothing else changes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,14 @@ def test_addresses_are_blocked_by_domain_or_beginning(tmp_path: Path, url: str |
     urls = tmp_path / "urls.txt"
     urls.write_text("spam.example\nhttps://news.example/ads/\n", "utf-8")
     assert isinstance(judge("Some text.", url, blocked_urls=str(urls)), Refusal) == blocked
+
+
+@pytest.mark.parametrize("entry", ["https://", "http://[broken", "/path"])
+def test_an_address_without_a_domain_is_told_and_blocks_nothing(tmp_path: Path, entry: str) -> None:
+    urls = tmp_path / "urls.txt"
+    urls.write_text(f"spam.example\n{entry}\n", "utf-8")
+    with pytest.raises(MGLMError, match=re.escape(f"urls.txt; found {entry}; expected a domain")):
+        judge("Some text.", "http://[oops", blocked_urls=str(urls))
 
 
 def test_lists_and_models_count_by_their_content(tmp_path: Path) -> None:
