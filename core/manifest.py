@@ -153,11 +153,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 def git_revision() -> str | None:
     """The project's git revision, `None` when it runs from an installed package."""
-    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "rev-parse", "--show-prefix", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        within, revision = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):
         return None
+    # An environment often lies in a checkout of something else, whose revision says nothing of us.
+    return revision if within == f"{folder.name}/" else None
 
 
 def load_if_there(directory: Path, name: str = MANIFEST_NAME) -> Manifest | None:

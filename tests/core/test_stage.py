@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,3 +145,18 @@ def test_waiting_ends_when_the_other_process_leaves_or_patience_does(tmp_path: P
     del stage  # as when its process dies
     wait_until_free(output, 0.3)
     assert open_plan(output).resumed
+
+
+def test_a_package_installed_within_another_checkout_has_no_revision(tmp_path: Path) -> None:
+    core = Path(__file__).parents[2] / "core"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "another project"], check=True)
+    revisions = []
+    for parent in (tmp_path / "venv" / "site-packages", tmp_path):
+        shutil.copytree(core, parent / "core", ignore=shutil.ignore_patterns("__pycache__"))
+        program = "from core.manifest import git_revision; print(git_revision())"
+        said = subprocess.run([sys.executable, "-c", program], cwd=parent, capture_output=True, text=True, check=True)
+        revisions.append(said.stdout.strip())
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert revisions == ["None", head]
