@@ -35,7 +35,7 @@ from corpus.merge import Merged, Merging, Piece, plan_pieces
 from corpus.older import in_order
 from corpus.parts import KEYS_TABLE, Summary, finished_parts, part_name
 from corpus.passes import Passes, plan_passes
-from corpus.records import NO_TEXT, UNREADABLE
+from corpus.records import NO_RECORD, NO_TEXT, UNREADABLE
 from corpus.rules import Rules
 
 if TYPE_CHECKING:
@@ -290,7 +290,9 @@ def _check_any_document(summary: Summary, base: Manifest | None, config: CorpusC
     raise MGLMError(
         f"none of the {summary.records} records is a document",
         found=f"{reason} in {number} of them, e.g. {summary.examples[reason]}",
-        expected=f"a JSON object with a text in the field {config.text_field}",
+        expected=f"a JSON object with a text in the field {config.text_field}"
+        if reason in NO_RECORD
+        else "one at least",
         action="set corpus.text_field to the field that holds the text" if reason == NO_TEXT else "",
     )
 

@@ -40,6 +40,7 @@ REASONS = (
     HTTP_STATUS,
     NOT_DECODED,
 )
+NO_RECORD = (NOT_JSON, NOT_OBJECT, NO_TEXT, TEXT_NOT_STRING)  # these have no text that could be judged
 
 
 @dataclass(frozen=True)

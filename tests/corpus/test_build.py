@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from core.manifest import MANIFEST_NAME, Manifest, hash_of, read_manifest, sha25
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, REJECTED_TABLE, check_table
 from core.spark import SparkConfig, spark_session
 from corpus import build_job, inputs
-from corpus.build import _report, build
+from corpus.build import _check_any_document, _report, build
 from corpus.config import CorpusConfig
 from corpus.inputs import Split
-from corpus.parts import summarise
+from corpus.parts import Summary, summarise
 from corpus.rules import Rules
 from corpus.rules_config import RulesConfig
 
@@ -191,6 +192,18 @@ def test_input_without_any_document_says_why(spark: SparkConfig, tmp_path: Path)
     path.write_text("\n  \n")
     with pytest.raises(MGLMError, match="found no record"):
         build([str(path)], tmp_path / "other", config=CorpusConfig(), spark=spark)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("not_json", "a JSON object with a text in the field text"), ("too_few_long_lines", "one at least")],
+)
+def test_where_no_record_is_a_document_what_is_expected_fits_the_reason(reason: str, expected: str) -> None:
+    summary = Summary(records=2, rejected=Counter({reason: 2}), examples={reason: "particulars"})
+    with pytest.raises(
+        MGLMError, match=f"of the 2 records .* {reason} in 2 of them, e.g. particulars; expected {expected}$"
+    ):
+        _check_any_document(summary, None, CorpusConfig())
 
 
 def test_an_input_that_only_the_driver_can_see_is_one_line(spark: SparkConfig, tmp_path: Path) -> None:
