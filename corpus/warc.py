@@ -170,7 +170,7 @@ def _join_chunks(data: bytes) -> bytes:
             break
         parts.append(data[end + 2 : end + 2 + size])
         position = end + 2 + size + 2
-    return b"".join(parts) if parts else data
+    return b"".join(parts) if parts or data.strip() == b"0" else data  # of an empty page the last chunk is the only one
 
 
 def _url(record: "WarcRecord") -> str | None:
