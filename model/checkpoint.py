@@ -32,7 +32,15 @@ from core.errors import MGLMError
 from core.manifest import sha256_file, write_atomically
 from model.checkpoint_meta import CHECKPOINT, META_NAME, check_sizes, latest_checkpoint, read_meta
 from model.config import ModelConfig
-from model.optimizer import after_load, gather_weights, has_work, optimizer_kind, ready_for_load, ready_for_save
+from model.optimizer import (
+    after_load,
+    gather_weights,
+    has_work,
+    keep_limits,
+    optimizer_kind,
+    ready_for_load,
+    ready_for_save,
+)
 from model.parallel import unwrap
 
 __all__ = ["CheckpointSave", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -212,6 +220,7 @@ def load_checkpoint(
         after_load(optimizer)
     if scheduler is not None:
         scheduler.load_state_dict(loaded["scheduler"])
+        keep_limits(scheduler)
     return meta
 
 

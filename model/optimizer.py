@@ -106,7 +106,7 @@ def build_scheduler(
 
     Both are counted in whatever `scheduler.step(increment)` is given: steps or samples.
     """
-    return OptimizerParamScheduler(
+    scheduler = OptimizerParamScheduler(
         optimizer,
         init_lr=0.0,
         max_lr=learning_rate,
@@ -119,6 +119,18 @@ def build_scheduler(
         wd_incr_steps=0,
         wd_incr_style="constant",
     )
+    keep_limits(scheduler)
+    return scheduler
+
+
+def keep_limits(scheduler: OptimizerParamScheduler) -> None:
+    """Has every group of parameters follow the schedule's own highest and lowest rate.
+
+    A group has limits of its own, which win: those of the optimizer's configuration, or of the state it loaded.
+    """
+    for group in scheduler.optimizer.param_groups:
+        group["max_lr"], group["min_lr"] = scheduler.max_lr, scheduler.min_lr
+    scheduler.step(0)
 
 
 @dataclass(frozen=True)

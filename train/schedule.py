@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from model.optimizer import keep_limits
 from train.job import Job
 
 
@@ -12,6 +13,6 @@ def take_up(optimizer: Any, scheduler: Any, job: Job) -> None:
     """
     config = job.config
     for group in optimizer.param_groups:
-        group["max_lr"], group["min_lr"] = config.learning_rate, config.min_learning_rate
         group["betas"], group["eps"] = (config.adam_beta1, config.adam_beta2), config.adam_eps
+    keep_limits(scheduler)
     scheduler.step(job.first_step - job.schedule_from)

@@ -1,6 +1,7 @@
 """The repairs of megatron's optimizer that a step's speed on a GPU depends on."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.errors import MGLMError
 from model import optimizer
+from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import ModelConfig
 from model.optimizer import update_weights
 from model.parity import MODEL
@@ -65,6 +67,28 @@ def test_gradients_are_clipped_to_the_norm_that_is_told(distributed_optimizer: b
         assert norm() == pytest.approx(0.1, rel=1e-4)
 
     training.step(0, update=update)
+
+
+@pytest.mark.parametrize("distributed_optimizer", [False, True])
+def test_the_rate_rises_falls_to_its_least_value_and_stays_there(distributed_optimizer: bool, tmp_path: Path) -> None:
+    def rates(training: TinyTraining, steps: int) -> list[float]:
+        found = []
+        for _ in range(steps):
+            (rate,) = {group["lr"] for group in training.optimizer.param_groups}
+            found.append(rate)
+            training.scheduler.step(1)
+        return found
+
+    begun = TinyTraining(MODEL, Topology(), distributed_optimizer=distributed_optimizer)  # 5e-3 to 1e-3 at step 20
+    begun.train(0, 1)
+    assert rates(begun, 25)[1:] == pytest.approx([5e-3 - 4e-3 * min(step, 19) / 19 for step in range(1, 25)])
+    # The state of earlier versions says 0.
+    for group in begun.optimizer.param_groups:
+        group["min_lr"] = 0.0
+    saved = save_checkpoint(tmp_path, begun.chunks, begun.optimizer, begun.scheduler, begun.meta(26))
+    resumed = TinyTraining(MODEL, Topology(), distributed_optimizer=distributed_optimizer)
+    load_checkpoint(saved, resumed.chunks, resumed.optimizer, resumed.scheduler)
+    assert rates(resumed, 2) == pytest.approx([1e-3, 1e-3])
 
 
 @pytest.mark.parametrize("distributed_optimizer", [False, True])
