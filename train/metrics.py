@@ -6,34 +6,51 @@ it makes again; events.jsonl says how many. No row is lost when the disk is full
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from core.log import get_logger
-from core.manifest import write_atomically
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of a metrics or events file; a last line cut by a kill is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    return [row for _, row in _rows(path)] if path.exists() else []
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """One row after another, each with the place in the file where it ends, as far as lines are whole.
+
+    Lines end at line feeds alone: texts hold other characters that count as line ends elsewhere.
+    """
+    end = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:  # no JSON; or no UTF-8, cut within a letter
+                return
+            if not line.endswith(b"\n"):
+                return
+            end += len(line)
+            yield end, row
 
 
 class JSONLines:
     """Appends rows to a file. What cannot be written is kept and tried again with the next row."""
 
-    def __init__(self, path: Path) -> None:
-        kept = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in read_metrics(path))
-        if not path.exists() or path.read_text("utf-8") != kept:  # a cut line goes
-            write_atomically(path, kept)
+    def __init__(self, path: Path, last_step: int | None = None) -> None:
+        """Cuts off what a kill left of a line, and the rows of steps after `last_step`: `dropped` is their number."""
+        path.touch()
+        kept, self.dropped = 0, 0
+        for end, row in _rows(path):  # one at a time: those of a long run fill a gigabyte
+            if last_step is not None and (self.dropped or row["step"] > last_step):
+                self.dropped += 1
+            else:
+                kept = end
+        if path.stat().st_size > kept:
+            os.truncate(path, kept)
         self._path, self._waiting = path, b""
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
 
@@ -64,12 +81,7 @@ class MetricsLog(JSONLines):
     """Rows after `step`, left by a run that was killed after its last checkpoint, are dropped first: `dropped`."""
 
     def __init__(self, path: Path, step: int) -> None:
-        rows = read_metrics(path)
-        kept = [row for row in rows if row["step"] <= step]
-        self.dropped = len(rows) - len(kept)
-        if self.dropped:
-            write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
-        super().__init__(path)
+        super().__init__(path, step)
 
 
 class EventLog(JSONLines):

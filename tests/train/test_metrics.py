@@ -35,6 +35,28 @@ def test_a_line_cut_by_a_kill_is_ignored_and_goes(tmp_path: Path, log: Any) -> N
     assert [row["step"] for row in read_metrics(path)] == [1, 2]
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x1e"])
+def test_what_counts_as_a_line_end_elsewhere_cuts_no_row(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "samples.jsonl"
+    rows = [{"step": step, "written": f"so{mark}und"} for step in (1, 2)]
+    first = MetricsLog(path, 0)
+    for row in rows:
+        first.append(row)
+    first.close()
+    assert read_metrics(path) == rows
+    MetricsLog(path, 2).close()
+    assert read_metrics(path) == rows
+
+
+def test_a_line_cut_within_a_letter_goes_too(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    whole = '{"step": 1, "written": "नाव"}\n'.encode()
+    path.write_bytes(whole + '{"step": 2, "written": "न'.encode()[:-1])
+    assert read_metrics(path) == [{"step": 1, "written": "नाव"}]
+    MetricsLog(path, 2).close()
+    assert path.read_bytes() == whole
+
+
 def test_rows_wait_in_memory_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = EventLog(tmp_path / "events.jsonl")
     log.tell("start", 0)
