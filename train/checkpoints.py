@@ -1,5 +1,6 @@
 """Which checkpoints stay, which is the best, and which one `--init` means. Light: imports no torch."""
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,15 +53,21 @@ def best_of(metas: Sequence[tuple[Mapping[str, Any], str]]) -> str | None:
     measured.
 
     Best is the highest score on the development examples, or else the fewest held-out bits per byte. Scores on other
-    examples, or of another measure, than the newest cannot be compared and do not count.
+    examples or texts, or of another measure, than the newest cannot be compared and do not count.
     """
     developed = [(meta["development"], name) for meta, name in metas if meta.get("development")]
     if developed:
         same = developed[-1][0]["identity"]
         measured = [(-found["score"], name) for found, name in developed if found["identity"] == same]
     else:
-        found_bits = [(meta.get("heldout_bits_per_byte"), name) for meta, name in metas]
-        measured = [(bits, name) for bits, name in found_bits if bits is not None]
+        found_bits = [(meta, name) for meta, name in metas if meta.get("heldout_bits_per_byte") is not None]
+        # Those of earlier versions do not say on which texts.
+        texts = found_bits[-1][0].get("heldout") if found_bits else None
+        measured = [
+            (float(meta["heldout_bits_per_byte"]), name)
+            for meta, name in found_bits
+            if meta.get("heldout", texts) == texts and math.isfinite(meta["heldout_bits_per_byte"])
+        ]
     return min(measured)[1] if measured else None
 
 

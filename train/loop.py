@@ -193,7 +193,8 @@ def run(job: Job, *, then_ends: bool = False) -> int:
             due = trainer.step % job.config.save_interval == 0 and not result.bad
             if at_end or result.stop or developed or due:
                 of_record = record.state if record is not None else {}
-                trainer.save(heldout_bits_per_byte=scores, development=developed, **of_record)
+                texts = job.heldout.identity if job.heldout is not None else None
+                trainer.save(heldout_bits_per_byte=scores, heldout=texts, development=developed, **of_record)
             if result.stop and not at_end:
                 stopped_by = result.stop
                 break

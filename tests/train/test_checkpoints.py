@@ -42,6 +42,20 @@ def test_the_best_by_held_out_text_is_linked_and_outlives_newer_ones(tmp_path: P
     assert mark_best(tmp_path) == (tmp_path / "best").readlink().name == "step-00000010"
 
 
+def test_bits_of_other_held_out_texts_and_such_as_are_no_number_do_not_make_the_best(tmp_path: Path) -> None:
+    make(tmp_path, 1, heldout_bits_per_byte=0.9)  # of an earlier version, which did not say on which texts
+    make(tmp_path, 2, heldout_bits_per_byte=0.5, heldout="twenty of each")
+    make(tmp_path, 3, heldout_bits_per_byte=float("nan"), heldout="fifty of each")
+    for step, bits in ((4, 1.5), (5, 1.0), (6, 1.25)):
+        make(tmp_path, step, heldout_bits_per_byte=bits, heldout="fifty of each")
+    make(tmp_path, 7, heldout_bits_per_byte=None, heldout="fifty of each")
+    assert mark_best(tmp_path) == "step-00000001"
+    remove_old(tmp_path, 6)
+    assert mark_best(tmp_path) == "step-00000005"
+    make(tmp_path, 8, heldout_bits_per_byte=2.0, heldout="twenty of each")
+    assert mark_best(tmp_path) == "step-00000002"
+
+
 def test_the_best_by_the_development_metric_is_the_highest_of_what_can_be_compared(tmp_path: Path) -> None:
     def scored(step: int, score: float, identity: str) -> None:
         make(tmp_path, step, development={"score": score, "identity": identity}, heldout_bits_per_byte=None)
