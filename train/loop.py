@@ -24,7 +24,7 @@ from train.job import CHECKPOINTS, EVENTS, TOKENIZER, Job
 from train.metrics import EventLog
 from train.passes import Passes, StepSums
 from train.record import Record
-from train.saver import Saver, last_good
+from train.saver import Saver, check_init, last_good
 from train.schedule import take_up
 from train.signals import StopRequest
 
@@ -136,6 +136,7 @@ class Trainer:
             return meta
         if self.job.init is None:
             return {}
+        check_init(self.job.init)
         if not self.job.first_step:
             load_checkpoint(self.job.init, self.chunks)
             self.optimizer.reload_model_params()

@@ -106,21 +106,18 @@ class Saver:
 def last_good(root: Path, events: EventLog | None) -> Path | None:
     """The newest checkpoint whose files are what was written; those after it are put aside, by another name.
 
-    The processes share the reading. None when there is no checkpoint at all.
+    None when there is no checkpoint at all.
 
     Raises:
         MGLMError: there are some, and none is good.
     """
-    rank, size = dist.get_rank(), dist.get_world_size()
     found = complete_checkpoints(root)
     dist.barrier()  # all have looked before one is renamed
     for path in reversed(found):
-        told: list[Any] = [None] * size
-        dist.all_gather_object(told, damage(path, rank, size))
-        problem = next(filter(None, told), "")
+        problem = _problem(path)
         if not problem:
             return path
-        if rank == 0:
+        if dist.get_rank() == 0:
             aside = put_aside(path)
             get_logger("train").warning("checkpoint %s is damaged (%s): put aside as %s", path, problem, aside.name)
             if events is not None:
@@ -134,3 +131,25 @@ def last_good(root: Path, events: EventLog | None) -> Path | None:
             action="restore one, or begin anew in another --output",
         )
     return None
+
+
+def check_init(path: Path) -> None:
+    """Whether the files of another run's checkpoint, to begin with, are what was written. It is left as it is.
+
+    Raises:
+        MGLMError: on all processes, what is wrong with it.
+    """
+    if problem := _problem(path):
+        raise MGLMError(
+            f"checkpoint {path}",
+            found=problem,
+            expected="what was written there",
+            action="restore it, or take another step directory of that run",
+        )
+
+
+def _problem(path: Path) -> str:
+    """What is wrong with a checkpoint, "" if nothing is. The processes share the reading, and all are told."""
+    told: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(told, damage(path, dist.get_rank(), dist.get_world_size()))
+    return next(filter(None, told), "")

@@ -38,8 +38,10 @@ def train(shards_directory: Path, plan_path: Path, tiny_config: Path, tmp_path: 
         job.output.mkdir(exist_ok=True)
         with cpu_runtime():
             initialize(job.topology, job.config.seed)
-            assert run(job) == 0
-            shut_down()
+            try:
+                assert run(job) == 0
+            finally:
+                shut_down()
         return job
 
     return run_job
@@ -67,6 +69,16 @@ def test_continued_with_nothing_changed_it_equals_a_longer_run(train: Train, opt
     assert chapter["step"] == 4
     assert chapter["checkpoint"] == "first/step-00000004"
     assert chapter["changed"] == {"training.steps": [4, 8]}
+
+
+def test_a_checkpoint_with_other_content_than_was_written_is_not_begun_with(train: Train) -> None:
+    step = train("first", "pretrain.steps=3").output / "checkpoints" / "step-00000003"
+    weights = bytearray((step / "__0_0.distcp").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (step / "__0_0.distcp").write_bytes(weights)
+    with pytest.raises(MGLMError, match="found __0_0.distcp with another content than was written"):
+        train("second", "pretrain.steps=6", source="first")
+    assert step.is_dir()  # another run's: it is not put aside
 
 
 def test_what_changed_is_in_the_lineage_the_events_and_every_checkpoint(train: Train, tmp_path: Path) -> None:
