@@ -8,9 +8,7 @@ from typing import Any
 
 from core.log import get_logger
 from core.manifest import hash_of
-from train.job import Job
-
-TENSORBOARD = "tensorboard"
+from train.job import TENSORBOARD, Job
 
 
 class Boards:

@@ -16,7 +16,7 @@ from core.errors import MGLMError
 from core.stage import stage_state
 from model.checkpoint_meta import CHECKPOINT
 from model.describe import ADAM_BYTES, describe
-from train.job import CHECKPOINTS, METRICS, Job
+from train.job import CHECKPOINTS, METRICS, Job, nothing_trained
 from train.metrics import read_metrics
 
 # A checkpoint holds the weights in their precision, and the optimiser's fp32 weights (where it keeps any) and moments.
@@ -88,6 +88,8 @@ def forecast(
     """
     config = job.config
     state = stage_state(job.output, schema=CHECKPOINT, config=job.identity, inputs=job.inputs)
+    if state == "other" and nothing_trained(job.output):
+        state = "new"
     if state == "other" and not overwrite:
         raise MGLMError(
             f"output {job.output}",

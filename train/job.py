@@ -1,11 +1,13 @@
 """What the training loop is given: one description for pretraining and fine-tuning. Light: imports no torch."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import MGLMError
+from core.manifest import LOCK_NAME, MARKER_NAME
 from core.stage import Stage, open_stage
 from model.checkpoint_meta import CHECKPOINT
 from model.config import ModelConfig
@@ -13,7 +15,8 @@ from model.topology import Topology
 from tokenizer.encoding import Tokenizer
 from train.batches import Batches
 from train.config import TrainingConfig
-from train.heldout import HeldoutSource
+from train.heldout import HELDOUT, HeldoutSource
+from train.metrics import read_metrics
 
 if TYPE_CHECKING:
     from train.development import DevelopmentMetric
@@ -23,6 +26,10 @@ TOKENIZER = "tokenizer"
 METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"  # starts, stops, evaluations, checkpoints, what went wrong
 SAMPLES = "samples.jsonl"  # blanks filled in on the way
+TENSORBOARD = "tensorboard"
+_BEFORE_THE_FIRST_STEP = {
+    MARKER_NAME, LOCK_NAME, CHECKPOINTS, TOKENIZER, METRICS, EVENTS, SAMPLES, HELDOUT, TENSORBOARD
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,22 @@ class Job:
         return self.config.topology()
 
     def claim(self, *, overwrite: bool) -> Stage:
-        """Opens the output as this work's stage; it stays locked as long as the stage is held. One process may."""
+        """Opens the output as this work's stage; it stays locked as long as the stage is held. One process may.
+
+        A run that has not made its first step, e.g. since memory ran out, leaves nothing that other work must spare.
+        """
+        overwrite = overwrite or nothing_trained(self.output)
         return open_stage(self.output, schema=CHECKPOINT, config=self.identity, inputs=self.inputs, overwrite=overwrite)
+
+
+def nothing_trained(output: Path) -> bool:
+    """Whether all that lies in a directory is from a run of ours before the end of its first step."""
+    marker = output / MARKER_NAME
+    if not marker.exists() or {child.name for child in output.iterdir()} - _BEFORE_THE_FIRST_STEP:
+        return False
+    if json.loads(marker.read_text("utf-8")).get("schema") != CHECKPOINT:
+        return False
+    return not read_metrics(output / METRICS) and not any((output / CHECKPOINTS).glob("step-*"))
 
 
 def check_layout(section: str, config: TrainingConfig, model: ModelConfig, vocab_size: int, world_size: int) -> None:

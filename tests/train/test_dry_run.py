@@ -2,6 +2,7 @@
 
 import json
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,27 @@ def test_a_run_under_way_is_measured_by_itself_and_counts_what_is_left(job: Job)
     stage.finish()
     assert forecast(job).state == "finished"
     assert forecast(job).disk_bytes == 0
+
+
+def test_a_run_that_made_no_step_yields_to_another_and_one_that_made_a_step_does_not(job: Job) -> None:
+    other = replace(job, identity={**job.identity, "pretrain": "with less memory"})
+    other.claim(overwrite=False)
+    for name in ("metrics.jsonl", "events.jsonl"):
+        (job.output / name).touch()
+    (job.output / "checkpoints").mkdir()
+    assert forecast(job).state == "new"
+    assert not job.claim(overwrite=False).resumed
+    assert [path.name for path in job.output.iterdir() if path.name != ".lock"] == ["in_progress.json"]
+    for made in ("notes.txt", "metrics.jsonl", "checkpoints/step-00000001/meta.json"):
+        path = job.output / made
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"step": 1}\n')
+        with pytest.raises(MGLMError, match="found unfinished work of another configuration"):
+            other.claim(overwrite=False)
+        with pytest.raises(MGLMError, match="work of another configuration"):
+            forecast(other)
+        path.unlink()
+        assert job.claim(overwrite=False).resumed
 
 
 def test_a_disk_too_small_and_another_s_output_are_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
