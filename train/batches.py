@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import MGLMError
 from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Draw, Sampler
 from tokenizer.sentences import AuthorsSentenceEnds, SentenceEnds
@@ -131,8 +132,20 @@ class PretrainBatches:
 
 
 def window_length(sequence_length: int, config: PretrainConfig) -> int:
-    """Stream tokens of one draw: each leaves room for the [CLS] of a window that begins inside a document."""
-    return sequence_length // config.windows_per_sequence - 1
+    """Stream tokens of one draw: each leaves room for the [CLS] of a window that begins inside a document.
+
+    Raises:
+        MGLMError: so many windows that nothing is left of each.
+    """
+    window = sequence_length // config.windows_per_sequence - 1
+    if window < 1:
+        raise MGLMError(
+            "pretrain.windows_per_sequence",
+            found=f"{config.windows_per_sequence} windows in model.sequence_length {sequence_length}",
+            expected="two tokens for each at least, one of which is [CLS]",
+            action="lower it, or raise model.sequence_length",
+        )
+    return window
 
 
 def own_indices(step: int, global_batch: int, data_rank: int, data_size: int) -> range:

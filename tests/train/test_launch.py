@@ -50,6 +50,11 @@ def run(shards_directory: Path, plan_path: Path, tiny_config: Path, tmp_path: Pa
         (["pretrain.stepz=6"], 2, "Did you mean steps?"),
         (["pretrain.blanks.generation=0.9"], 2, "must be 1"),
         (["pretrain.min_learning_rate=1.0"], 2, "above learning_rate"),
+        (
+            ["pretrain.windows_per_sequence=16", "model.sequence_length=24"],
+            2,
+            "found 16 windows in model.sequence_length",
+        ),
         ([], 0, "--nproc 0"),
     ],
 )
