@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +12,50 @@ from train.job import TENSORBOARD, Job
 
 
 class Boards:
-    """Those of one run, from the step it goes on at. None of them can end the run."""
+    """Those of one run, from the step it goes on at. None of them can end the run: one that raises, e.g. on a full disk
+    or where nobody is logged in, is told of and given up."""
 
     def __init__(self, job: Job, step: int) -> None:
-        self._tensorboard = _tensorboard(job.output / TENSORBOARD, step) if job.config.tensorboard else None
-        self._wandb = _wandb(job) if job.config.wandb else None
+        self._tensorboard, self._wandb = None, None
+        with self._bearing("_tensorboard"):
+            if job.config.tensorboard:
+                self._tensorboard = _tensorboard(job.output / TENSORBOARD, step)
+        with self._bearing("_wandb"):
+            if job.config.wandb:
+                self._wandb = _wandb(job)
 
     def show(self, step: int, values: Mapping[str, Any]) -> None:
         """Numbers by name; a mapping's numbers get its name before theirs."""
         flat = dict(_flat("", values))
-        try:
+        with self._bearing("_tensorboard"):
             if self._tensorboard is not None:
                 for name, value in flat.items():
                     self._tensorboard.add_scalar(name, value, step)
+        with self._bearing("_wandb"):
             if self._wandb is not None:
                 self._wandb.log(flat, step=step)
-        except OSError as error:  # e.g. a full disk
-            get_logger("train").warning("the boards show no more: %s; metrics.jsonl goes on", error)
-            self._tensorboard = self._wandb = None
 
     def show_text(self, step: int, name: str, text: str) -> None:
-        if self._tensorboard is not None:
-            with contextlib.suppress(OSError):  # `show` tells of it
+        with self._bearing("_tensorboard"):
+            if self._tensorboard is not None:
                 self._tensorboard.add_text(name, text, step)
 
     def close(self) -> None:
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        with self._bearing("_tensorboard"):
+            if self._tensorboard is not None:
+                self._tensorboard.close()
+        with self._bearing("_wandb"):
+            if self._wandb is not None:
+                self._wandb.finish()
+
+    @contextlib.contextmanager
+    def _bearing(self, board: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # W&B has errors of its own
+            said = f"{type(error).__name__}: {error}"
+            get_logger("train").warning("%s shows no more: %s; metrics.jsonl goes on", board.strip("_"), said)
+            setattr(self, board, None)
 
 
 def _tensorboard(directory: Path, step: int) -> Any | None:

@@ -110,3 +110,23 @@ def test_a_full_disk_ends_the_boards_and_not_the_run(tmp_path: Path) -> None:
     assert shown._tensorboard is None
     shown.show(2, {"loss": 1.0})
     shown.close()
+
+
+def test_a_board_that_nobody_is_logged_in_to_does_not_end_the_run_nor_the_other_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class UsageError(Exception):
+        """As W&B's own, which is no OSError."""
+
+    def refuse(**given: Any) -> None:
+        raise UsageError("api_key not configured (no-tty)")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=refuse, __spec__=SimpleNamespace()))
+    monkeypatch.setattr(boards, "_tensorboard", lambda directory, step: SimpleNamespace())
+    opened = Boards(job(tmp_path, wandb=True), 0)
+    assert opened._wandb is None
+    assert opened._tensorboard is not None
+    opened._wandb = SimpleNamespace(log=refuse)
+    opened.show(1, {})
+    assert opened._wandb is None
+    assert opened._tensorboard is not None
