@@ -146,7 +146,10 @@ class Trainer:
         if events is not None:
             chapter = self.job.meta["lineage"][-1]
             events.tell("continued", self.job.first_step, checkpoint=chapter["checkpoint"], changed=chapter["changed"])
-        return {name: meta[name] for name in ("step", "recent_losses") if name in meta}
+        # Against losses on other data, which may be nats below, every step would be a spike and none would train.
+        same_data = self.job.meta["data"]["first_step"] != self.job.first_step
+        kept = ("step", "recent_losses") if same_data else ("step",)
+        return {name: meta[name] for name in kept if name in meta}
 
 
 def run(job: Job, *, then_ends: bool = False) -> int:

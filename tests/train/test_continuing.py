@@ -1,5 +1,6 @@
 """A run continued as another equals a longer one where nothing changes, and says what changed where something does."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_a_checkpoint_with_other_content_than_was_written_is_not_begun_with(trai
     with pytest.raises(MGLMError, match="found __0_0.distcp with another content than was written"):
         train("second", "pretrain.steps=6", source="first")
     assert step.is_dir()  # another run's: it is not put aside
+
+
+def test_a_spike_is_one_among_losses_on_the_same_data(train: Train, tmp_path: Path) -> None:
+    step = train("first", "pretrain.steps=3").output / "checkpoints" / "step-00000003"
+    meta = read_meta(step)
+    (step / "meta.json").write_text(json.dumps({**meta, "recent_losses": [0.5, 0.5, 0.5, 0.5]}))
+    settings = ["pretrain.steps=5", "pretrain.spike_window=4"]
+    refitted = write_plan(tmp_path / "refitted.json", {"en": 0.2, "hi": 0.4, "th": 0.4})
+    for name, plan, skipped in (("same", None, 2), ("other", refitted, 0)):
+        rows = read_metrics(train(name, *settings, source="first", plan=plan).output / "metrics.jsonl")
+        assert sum("skipped" in row for row in rows) == skipped
 
 
 def test_what_changed_is_in_the_lineage_the_events_and_every_checkpoint(train: Train, tmp_path: Path) -> None:
