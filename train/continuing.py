@@ -105,7 +105,9 @@ def check_continued(
             name,
             found=f"the state of {meta.get('optimizer') or 'no'} optimizer",
             expected=f"that of {kind} optimizer, as configured",
-            action=f"set pretrain.distributed_optimizer={str(not config.distributed_optimizer).lower()}",
+            action=f"set pretrain.distributed_optimizer={str(not config.distributed_optimizer).lower()}"
+            if meta.get("optimizer")
+            else "give a checkpoint of mglm train: one that was converted holds weights alone, for fine-tuning",
         )
     if config.steps <= continued.step:
         raise MGLMError(

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,9 @@ def test_what_cannot_be_continued_is_refused_and_both_sides_named(
     other = type("Other", (), {"sha256": "f" * 64, "pieces": 7})()
     with pytest.raises(MGLMError, match="found a tokenizer of 7 pieces, sha256 ffffffffffff"):
         check_continued(continued, first.model, other, config, shards_directory)
+    converted = replace(continued, meta={**continued.meta, "optimizer": None})
+    with pytest.raises(MGLMError, match="found the state of no optimizer.* one that was converted holds weights alone"):
+        check_continued(converted, first.model, first.tokenizer, config, shards_directory)
 
 
 def test_other_shards_begin_anew_and_other_batches_go_on(train: Train, shards_directory: Path) -> None:
