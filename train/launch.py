@@ -27,6 +27,7 @@ from train.job import Job, summary
 from train.signals import STOP_SIGNALS
 
 _OURS = "MGLM_LAUNCHED"  # set for workers started here: they leave the telling of errors to their parent
+_NO_MEMORY = ("out of memory", "can't allocate memory", "MemoryError")  # of CUDA, torch on the CPU, Python
 _SAVE_TIMEOUT_S = 600  # how long workers may take to save after a signal before they are killed
 
 
@@ -225,10 +226,13 @@ def _explain(rank: int, failure: Any) -> MGLMError:
                 "a file of the shards was cut short, or the disk fails; run the same command again: it names the file"
             )
         return MGLMError(f"training process {rank}", found=found, action=hint)
+    hint = "its own report stands above; run the same command again to continue"
+    if any(sign in text for sign in _NO_MEMORY):
+        hint = "lower micro_batch_size or head_chunk, or set recompute=full; run the command again to continue"
     return MGLMError(
         f"training process {rank}",
         found=text.splitlines()[-1] if text else f"exit status {failure.exitcode}",
-        action="its own report stands above; run the same command again to continue",
+        action=hint,
     )
 
 

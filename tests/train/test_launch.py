@@ -138,6 +138,10 @@ def test_the_environment_of_workers_leaves_no_trace_and_yields_to_the_user(monke
         (SimpleNamespace(message="Signal 9", exitcode=-9), "process 1; found killed by SIGKILL"),
         (SimpleNamespace(message={"message": "ValueError: bad"}, exitcode=1), "process 1; found ValueError: bad"),
         (SimpleNamespace(message="", exitcode=7), "found exit status 7"),
+        (
+            SimpleNamespace(message={"message": "OutOfMemoryError: CUDA out of memory. Tried to allocate"}, exitcode=1),
+            "Lower micro_batch_size or head_chunk, or set recompute=full",
+        ),
     ],
 )
 def test_a_failed_worker_becomes_one_line(failure: SimpleNamespace, words: str) -> None:
