@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 TOKENIZER = "tokenizer"
+TOKENIZER_PARTIAL = ".tokenizer.partial"  # as long as it is written
 METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"  # starts, stops, evaluations, checkpoints, what went wrong
 SAMPLES = "samples.jsonl"  # blanks filled in on the way
 TENSORBOARD = "tensorboard"
 _BEFORE_THE_FIRST_STEP = {
-    MARKER_NAME, LOCK_NAME, CHECKPOINTS, TOKENIZER, METRICS, EVENTS, SAMPLES, HELDOUT, TENSORBOARD
+    MARKER_NAME, LOCK_NAME, CHECKPOINTS, TOKENIZER, TOKENIZER_PARTIAL, METRICS, EVENTS, SAMPLES, HELDOUT, TENSORBOARD
 }  # fmt: skip
 
 

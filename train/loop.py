@@ -20,7 +20,7 @@ from train.checkpoints import tidy_up
 from train.evaluation import Evaluation
 from train.guard import StepGuard
 from train.heldout import HELDOUT, read_heldout
-from train.job import CHECKPOINTS, EVENTS, TOKENIZER, Job
+from train.job import CHECKPOINTS, EVENTS, TOKENIZER, TOKENIZER_PARTIAL, Job
 from train.metrics import EventLog
 from train.passes import Passes, StepSums
 from train.record import Record
@@ -167,7 +167,8 @@ def run(job: Job, *, then_ends: bool = False) -> int:
     data_rank = parallel_state.get_data_parallel_rank()
     data_size = parallel_state.get_data_parallel_world_size()
     if is_first and not (job.output / TOKENIZER).exists():
-        job.tokenizer.save(job.output / TOKENIZER)
+        job.tokenizer.save(job.output / TOKENIZER_PARTIAL)
+        (job.output / TOKENIZER_PARTIAL).rename(job.output / TOKENIZER)
     stopped_by = 0
     record = Record(job, trainer.step, trainer.restored, events) if events is not None else None
     with StopRequest(then_ends=then_ends) as stop, progress(job.name, job.steps, enabled=is_first) as reporter:

@@ -137,3 +137,22 @@ def test_a_save_that_fails_is_told_and_the_next_one_counts(
             loop.run(make_job(save_interval=30, steps=10))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_tokenizer_that_was_cut_short_is_written_again(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train.loop import run
+
+    def full(tokenizer: Tokenizer, directory: Path) -> None:
+        directory.mkdir()
+        (directory / "tokenizer.model").write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    job = make_job(steps=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(Tokenizer, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(job)
+    assert run(job) == 0
+    assert Tokenizer.load(job.output / "tokenizer").sha256 == job.tokenizer.sha256
