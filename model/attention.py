@@ -78,7 +78,8 @@ class FlexAttention(MegatronModule):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **_: Any) -> Tensor:
         """[S, B, heads / tensor, d] three times → [S, B, hidden / tensor]."""
         query_BASD, key_BASD, value_BASD = (part.permute(1, 2, 0, 3).contiguous() for part in (query, key, value))
-        mixed_BASD = _flex_attention()(query_BASD, key_BASD, value_BASD, block_mask=block_mask(attention_mask))
+        attend = _compiled(flex_attention) if query.is_cuda else flex_attention
+        mixed_BASD = attend(query_BASD, key_BASD, value_BASD, block_mask=block_mask(attention_mask))
         return mixed_BASD.permute(2, 0, 1, 3).flatten(2)
 
 
@@ -95,13 +96,13 @@ def block_mask(mask_B1S: Tensor) -> BlockMask:
             return ordered & (segment_ids_BS[row, query] == segment_ids_BS[row, key])
 
         rows, length = segment_ids_BS.shape
-        _BLOCK_MASKS[mask_B1S] = create_block_mask(
-            sees, rows, None, length, length, device=mask_B1S.device, _compile=mask_B1S.is_cuda
-        )
+        make = _compiled(create_block_mask) if mask_B1S.is_cuda else create_block_mask
+        _BLOCK_MASKS[mask_B1S] = make(sees, rows, None, length, length, device=mask_B1S.device)
     found: BlockMask = _BLOCK_MASKS[mask_B1S]
     return found
 
 
 @cache
-def _flex_attention() -> Any:
-    return torch.compile(flex_attention) if torch.cuda.is_available() else flex_attention
+def _compiled(function: Any) -> Any:
+    """For GPUs, where it would else hold [S, S]."""
+    return torch.compile(function)

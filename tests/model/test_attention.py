@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from core.errors import MGLMError
+from model import attention
 from model.attention import DenseAttention, FlexAttention, block_mask, glm_mask, mask_for
 from model.execution import Execution
 from model.hf.modeling_mglm import glm_mask as hugging_face_mask
@@ -45,10 +46,10 @@ def test_both_backends_give_the_same_numbers(segmented: bool) -> None:
     segments = torch.arange(length).expand(2, length) // 60 if segmented else None
     config = SimpleNamespace(attention_dropout=0.0)
     results = {}
-    for name, attention in (("sdpa", DenseAttention(config)), ("flex", FlexAttention(config))):
+    for name, core in (("sdpa", DenseAttention(config)), ("flex", FlexAttention(config))):
         generator = torch.Generator().manual_seed(3)
         parts = [torch.randn(length, 2, 3, 8, generator=generator) for _ in range(3)]
-        results[name] = attention(*parts, attention_mask=mask_for(name, context, length, segments))
+        results[name] = core(*parts, attention_mask=mask_for(name, context, length, segments))
     torch.testing.assert_close(results["flex"], results["sdpa"], rtol=0, atol=1e-5)
 
 
@@ -56,6 +57,26 @@ def test_layers_of_a_pass_share_a_block_mask_and_it_goes_with_its_rows() -> None
     mask = mask_for("flex", torch.tensor([3]), 140)
     assert block_mask(mask) is block_mask(mask)
     assert block_mask(mask.clone()) is not block_mask(mask)
+
+
+def test_on_gpus_block_masks_are_made_by_one_compiled_function_that_warns_of_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[object] = []
+
+    def note(function: object) -> object:
+        compiled.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", note)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda tensor: True))
+    attention._compiled.cache_clear()
+    try:
+        for _ in range(2):
+            block_mask(mask_for("flex", torch.tensor([3]), 140))
+    finally:
+        attention._compiled.cache_clear()
+    assert compiled == [attention.create_block_mask]
 
 
 def test_flex_is_chosen_on_gpus_without_dropout_and_refused_with_it() -> None:
