@@ -57,7 +57,8 @@ def train_lid(inputs: Sequence[str], output: Path, *, config: LidConfig, overwri
         "combined_with": first.sha256 if first else None,
     }
     identity["fingerprint"] = hash_of(identity)
-    if (done := _finished(output, identity, overwrite=overwrite)) is not None:
+    begun = output.with_name(f".{output.stem}.begun")  # whose work lies there, if it was killed before its report
+    if (done := _finished(output, identity, begun, overwrite=overwrite)) is not None:
         log.info("%s: already made", output)
         return done
     try:
@@ -74,6 +75,7 @@ def train_lid(inputs: Sequence[str], output: Path, *, config: LidConfig, overwri
     few = few_documents(documents)
     _announce(sides, few, labelled.skipped)
 
+    write_atomically(begun, identity["fingerprint"])
     lines = training_lines(sides[TRAIN], config)
     log.info("training on %d snippets, %.1f million characters", len(lines), sum(map(len, lines)) / 1e6)
     temporary = output.with_name(f".{output.stem}.{os.getpid()}.tmp.ftz")
@@ -104,6 +106,7 @@ def train_lid(inputs: Sequence[str], output: Path, *, config: LidConfig, overwri
         "heldout": {name: evaluate(detector, sides[HELDOUT]) for name, detector in detectors.items()},
     }
     write_atomically(_beside(output, ".json"), json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    begun.unlink()
     log.info("%s: %d bytes, %.0f s", output, output.stat().st_size, time.monotonic() - started)
     return result
 
@@ -137,9 +140,11 @@ def _combine(
     return weights
 
 
-def _finished(output: Path, identity: dict[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
+def _finished(output: Path, identity: dict[str, Any], begun: Path, *, overwrite: bool) -> dict[str, Any] | None:
     report = _beside(output, ".json")
     if overwrite or not output.exists():
+        return None
+    if begun.exists() and begun.read_text("utf-8") == identity["fingerprint"]:
         return None
     try:
         made = json.loads(report.read_text("utf-8"))

@@ -130,6 +130,26 @@ def test_a_file_that_no_training_made_is_not_overwritten(labelled: Path, small: 
     assert (tmp_path / "other.ftz").read_bytes() == b"something of the user's"
 
 
+def test_training_killed_before_its_report_is_made_again_by_the_same_command_alone(
+    labelled: Path, small: LidConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "own.ftz"
+    with monkeypatch.context() as patched:
+        patched.setattr("corpus.train_lid.evaluate", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_lid([str(labelled)], output, config=small)
+    assert output.exists()
+    with pytest.raises(MGLMError, match="no finished training"):
+        train_lid([str(labelled)], output, config=small.model_copy(update={"epoch": 1}))
+    result = train_lid([str(labelled)], output, config=small)
+    assert json.loads(output.with_name("own.json").read_text("utf-8")) == result
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_training_again_gives_the_same_bytes(
     trained: tuple[Path, dict[str, Any]], labelled: Path, small: LidConfig, tmp_path: Path
 ) -> None:
