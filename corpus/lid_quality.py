@@ -17,7 +17,7 @@ from typing import Any
 
 from core.detector import Detection, LanguageDetector
 from core.errors import MGLMError
-from core.languages import UNKNOWN, languages
+from core.languages import UNKNOWN, code_of_label
 from core.log import get_logger
 from core.manifest import git_revision, sha256_file, write_atomically
 from corpus.labelled import LabelledDocument, read_gold, read_labelled
@@ -67,7 +67,7 @@ def lid_quality(
     splits = {name: _seen(detector) for name, detector in detectors.items()}
     seen = set().union(*splits.values())
     common = [document for document in labelled.documents if document.doc_id not in seen]
-    if not any(document.lang in languages() for document in common):
+    if not any(code_of_label(document.lang) != UNKNOWN for document in common):
         raise MGLMError(
             f"input {', '.join(inputs)}",
             found=f"{len(labelled.documents)} documents, none both in one of the 101 languages and held out",
@@ -139,7 +139,7 @@ def _at_threshold(gold: Sequence[str], answers: Sequence[Detection], threshold: 
     """`kept`: share of the texts of the 101 that get one of the 101; `precision`: of all that get one, those right."""
     langs = [answer.lang if answer.score >= threshold else UNKNOWN for answer in answers]
     scores = score(gold, langs)
-    inside = [lang for truth, lang in zip(gold, langs, strict=True) if truth in languages()]
+    inside = [lang for truth, lang in zip(gold, langs, strict=True) if code_of_label(truth) != UNKNOWN]
     accepted = sum(lang != UNKNOWN for lang in langs)
     return {
         "threshold": threshold,

@@ -15,6 +15,7 @@ Result = Mapping[str, Any]
 def markdown(result: Result, figures: Mapping[str, str]) -> str:
     """The whole report; `figures`: kind → file name beside it."""
     detectors = result["detectors"]
+    scored = result["all_documents"]["documents"]["languages"]
     parts = [
         "# Quality of language detection\n",
         "Made by `mglm corpus lid-quality`; every number is in the JSON file beside it. A text counts as recognised "
@@ -39,7 +40,7 @@ def markdown(result: Result, figures: Mapping[str, str]) -> str:
         "## Every language\n\nF1 on documents. An asterisk marks fewer than "
         f"{HANDFUL} documents; a dash, a language the detector cannot emit.\n",
         f"![F1 of each language]({figures['languages']})\n",
-        _languages(result, list(languages())),
+        _languages(result, [*languages(), *(code for code in scored if code not in languages())]),
     ]
     return "\n".join(parts)
 
@@ -47,7 +48,7 @@ def markdown(result: Result, figures: Mapping[str, str]) -> str:
 def _whole(result: Result) -> str:
     scores = result["all_documents"]
     documents, outside = scores["documents"], scores["documents"]["outside"]
-    emit = [code for code in documents["languages"] if code not in result["lid176_lacks"]]
+    emit = [code for code in documents["languages"] if code in languages() and code not in result["lid176_lacks"]]
     over_known = sum(documents["languages"][code]["f1"] for code in emit) / len(emit) if emit else 0.0
     return (
         f"## lid.176 on all {result['documents']:,} documents\n\n"

@@ -1,6 +1,7 @@
 """Precision, recall, F1 and confusions of a detector's answers against gold labels.
 
 A gold label outside the 101 counts as `und`: answering it with one of the 101 is an error of that language's precision.
+Codes for local use (qaa to qtz) are languages like the 101.
 """
 
 from collections import Counter
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.languages import UNKNOWN, languages
+from core.languages import UNKNOWN, code_of_label, languages
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,15 @@ def score(gold: Sequence[str], answers: Sequence[str]) -> Scores:
     outside_accepted = 0
     for truth, answer in zip(gold, answers, strict=True):
         answered[answer] += 1
-        inside = truth in languages()
+        inside = truth == code_of_label(truth) != UNKNOWN
         if inside:
             texts[truth] += 1
             right[truth] += truth == answer
         if truth != answer and (inside or answer != UNKNOWN):
             confusions[truth, answer] += 1
             outside_accepted += not inside
-    table = {code: LanguageScore(texts[code], answered[code], right[code]) for code in languages() if texts[code]}
+    known_codes = [*languages(), *sorted(texts.keys() - languages().keys())]
+    table = {code: LanguageScore(texts[code], answered[code], right[code]) for code in known_codes if texts[code]}
     known = sum(texts.values())
     return Scores(known, sum(right.values()), table, confusions, len(gold) - known, outside_accepted)
 

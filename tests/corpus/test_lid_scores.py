@@ -22,6 +22,13 @@ def test_scores_of_a_case_counted_by_hand() -> None:
     assert found.confusions == {("en", "de"): 1, ("de", "und"): 1, ("zu", "en"): 1, ("und:hr", "en"): 1}
 
 
+def test_a_language_of_ones_own_is_scored_like_the_others() -> None:
+    found = score(["qaa", "qaa", "en"], ["qaa", "en", "en"])
+    assert (found.texts, found.right, found.outside) == (3, 2, 0)
+    assert list(found.languages) == ["en", "qaa"]
+    assert found.languages["qaa"].recall == 0.5
+
+
 @given(st.lists(st.tuples(GOLD, CODES), max_size=60))
 def test_every_text_is_right_confused_or_rightly_outside(pairs: list[tuple[str, str]]) -> None:
     gold, answers = [g for g, _ in pairs], [a for _, a in pairs]
