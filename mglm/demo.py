@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.config import RunConfig
+from core.errors import MGLMError
 from core.manifest import MANIFEST_NAME, hash_of, inputs_of_files, write_atomically
 from corpus.config import CorpusConfig
 from corpus.inputs import find_inputs
@@ -36,6 +37,10 @@ def run_demo(inputs: Sequence[str], output: Path, config: Path | None, overrides
     config = config or ROOT / "configs" / ("own_text.toml" if inputs else "demo.toml")
     settings = checked_config(config, overrides)
     files = find_inputs(sources, RunConfig(config, overrides).section("corpus", CorpusConfig))
+    for given in sources:
+        if Path(given).is_dir() and output.resolve().is_relative_to(Path(given).resolve()):
+            expected = "one outside of it: what the stages write would be more input the next time"
+            raise MGLMError(f"--output {output}", found=f"a directory inside --input {given}", expected=expected)
     stages = demo_stages(sources, [EMBEDDED], output, config, overrides, settings.processes)
     identities = {file.path: file.identity for file in files} | inputs_of_files([EMBEDDED])
     identity = hash_of([config.read_text("utf-8"), list(overrides), identities])

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import MGLMError
 from core.manifest import read_manifest
+from mglm.demo import run_demo
 from mglm.walk import read_timings
 
 ROOT = Path(__file__).parents[2]
@@ -98,3 +100,10 @@ def test_a_finished_demo_has_nothing_to_do_and_its_model_summarises(run: Path) -
     done = subprocess.run(command, cwd=ROOT, input=article, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_output_inside_the_input_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("One short text.", "utf-8")
+    with pytest.raises(MGLMError, match="inside --input"):
+        run_demo([str(tmp_path)], tmp_path / "runs" / "mine", None, ())
+    assert not (tmp_path / "runs").exists()
