@@ -103,7 +103,8 @@ def read_paragraphs(split: Split, max_bytes: int, max_expansion: int) -> Iterato
         elif ours:
             if offset < 0:
                 offset = line.offset
-            held += (b"\n" if held else b"") + line.data[: max(max_bytes - len(held), 0)]
+            if len(held) < max_bytes:  # not even a newline more: there may be billions
+                held += (b"\n" if held else b"") + line.data[: max_bytes - len(held)]
             length = line.offset + line.length - offset
             if line.broken is not None:
                 yield Line(offset, bytes(held[:max_bytes]), length, line.broken)

@@ -46,7 +46,6 @@ class PeerBatches:
 
     def __init__(self, job: PeerJob, peer: Peer) -> None:
         self._job, self._peer = job, peer
-        self._rows: dict[tuple[int, int], tuple[list[PeerSource], list[int]]] = {}  # by example and prompt
         self._order: tuple[int, Any] = (-1, None)
 
     def rows(self, step: int, rank: int, size: int) -> list[Row]:
@@ -63,15 +62,12 @@ class PeerBatches:
         return int(self._order[1][place])
 
     def _row(self, index: int) -> Row:
-        job, number = self._job, self._example_at(index)
-        example = job.examples[number]
+        job, example = self._job, self._job.examples[self._example_at(index)]
         draws = Draws(job.config.seed, np.array([index]))
         (prompt,), (window,) = draws.take(1)[0], draws.take(1)[0]
         asked = [example.source] if job.prompts is None else job.prompts.of(example.source)
-        way = int(prompt * len(asked))
-        if (number, way) not in self._rows:
-            self._rows[number, way] = self._encoded(example.model_copy(update={"source": asked[way]}))
-        sources, target = self._rows[number, way]
+        # Made anew each time: kept as lists, the ids of NCLS would fill ten gigabytes in every process.
+        sources, target = self._encoded(example.model_copy(update={"source": asked[int(prompt * len(asked))]}))
         return sources[int(window * len(sources))], target
 
     def _encoded(self, example: Example) -> tuple[list[PeerSource], list[int]]:
