@@ -101,7 +101,7 @@ def _prompted(question: Example, shown: Sequence[Example]) -> Example:
     source: list[Segment] = []
     for example in shown:
         source += [
-            Segment(kind="text", value=example.target) if part.kind == "mask" else part for part in example.source
+            Segment(kind="text", value=example.answer) if part.kind == "mask" else part for part in example.source
         ]
         source.append(Segment(kind="prompt", value=SEPARATOR))
     return question.model_copy(update={"source": [*source, *question.source]})

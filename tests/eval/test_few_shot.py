@@ -60,6 +60,18 @@ def test_without_shown_each_question_sees_its_own_language_and_the_same_examples
         assert said.count(f"of {one.lang} in {one.target_lang}") == 2
 
 
+def test_of_choices_the_word_that_is_said_is_shown_and_not_its_label(tmp_path: Path) -> None:
+    stage = open_stage(tmp_path / "prepared", schema=EXAMPLES, config={}, inputs={})
+    choices = {"entailment": [" True"], "contradiction": [" False"]}
+    for split in ("train", "heldout"):
+        one = example(0, split, "en", "en").model_copy(update={"target": "contradiction", "choices": choices})
+        write_examples(tmp_path / "prepared" / f"{split}.jsonl", [one])
+    stage.finish(rows={"train.jsonl": 1, "heldout.jsonl": 1})
+    few_shot(tmp_path / "prepared", tmp_path / "out", shots=1)
+    (made,) = read_examples(tmp_path / "out" / "heldout.jsonl")
+    assert [part.value for part in made.source if part.kind == "text"][1] == " False"
+
+
 def test_no_shots_are_the_questions_themselves(prepared: Path, tmp_path: Path) -> None:
     few_shot(prepared, tmp_path / "out", shots=0)
     assert list(read_examples(tmp_path / "out" / "heldout.jsonl")) == list(read_examples(prepared / "heldout.jsonl"))
