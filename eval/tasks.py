@@ -7,9 +7,9 @@ import tomllib
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from core.config import Section
 from core.errors import MGLMError
@@ -19,6 +19,7 @@ from core.languages import canonical_code
 Split = Literal["train", "dev", "heldout", "by_hash"]
 Kind = Literal["summary", "question", "choice"]
 ScorerName = Literal["rouge", "squad", "mlqa", "accuracy"]
+Code = Annotated[str, AfterValidator(canonical_code)]  # `he` and `iw` are one language: records have the second
 
 
 class Source(Section):
@@ -33,9 +34,9 @@ class Source(Section):
     reader: str = "jsonl"
     files: list[str] = Field(min_length=1)
     beside: list[str] = Field(default=[])
-    lang: str = ""
-    target_lang: str = ""
-    only: list[str] = Field(default=[])  # languages of the source that are taken; all when empty
+    lang: Code = ""
+    target_lang: Code = ""
+    only: list[Code] = Field(default=[])  # languages of the source that are taken; all when empty
     fields: dict[str, str] = Field(default={})  # the reader's names of fields → those in the file
     part: str = ""  # a name for `eval.weights`
     weight: float = Field(default=1.0, ge=0)  # how often each training example is taken: 0.5 every other, 2 twice
@@ -62,8 +63,8 @@ class Average(Section):
 
     name: str
     same_language: bool = False
-    without: list[str] = Field(default=[])  # languages of the source that are left out
-    only: list[str] = Field(default=[])
+    without: list[Code] = Field(default=[])  # languages of the source that are left out
+    only: list[Code] = Field(default=[])
 
 
 class Task(Section):
@@ -74,7 +75,7 @@ class Task(Section):
     kind: Kind = "summary"
     prompt: str = "summary"
     template: str = ""
-    prompts: dict[str, dict[str, str]] = Field(default={})  # prompts of one's own: name → target language → template
+    prompts: dict[str, dict[Code, str]] = Field(default={})  # prompts of one's own: name → target language → template
     mask: MaskName | None = None
     parallel: list[dict[str, str]] = Field(default=[])  # templates that ask for the same, by their words' language
     sources: list[Source] = Field(min_length=1)

@@ -69,6 +69,15 @@ def test_another_prompt_is_asked_with_its_own_mask_or_the_task_s(court: Path) ->
     )
 
 
+def test_a_task_may_call_a_language_by_another_code_than_ours(court: Path) -> None:
+    row = {"id": "1", "lang": "he", "text": "text", "target": "note"}
+    (court / "rulings.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    task = TASK.replace("de =", "he =").replace('.jsonl"]', '.jsonl"], only = ["he"], target_lang = "he"')
+    (court / "court.toml").write_text(task, "utf-8")
+    (one,) = made(court, EvalConfig(pairs=["he-he"]))
+    assert (one.lang, one.target_lang, said(one)) == ("iw", "iw", "Leitsatz: [MASK] Urteil: text")
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
