@@ -36,6 +36,9 @@ def prepare(task: str, inputs: list[Path], output: Path, config: EvalConfig, *, 
         MGLMError: an unknown task, a missing or empty input, a file of another form, or no usable record at all.
     """
     declared = find_task(task)
+    if declared.name == SUMMARIES and declared is not find_task(SUMMARIES):  # below, none of it would be read
+        expected = "another name: this is the demo's task"
+        raise MGLMError(f"--task {task}", found=f"a task called {SUMMARIES}", expected=expected)
     if config.prompt is not None:
         declared = asked_with(declared, config.prompt)
     check_weights(declared, config.weights)

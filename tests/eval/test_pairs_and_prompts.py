@@ -95,3 +95,9 @@ def test_what_cannot_be_asked_is_refused(court: Path, config: dict[str, object],
 def test_the_demo_s_task_takes_neither(court: Path) -> None:
     with pytest.raises(MGLMError, match=r"eval\.pairs"):
         prepare(SUMMARIES, [court / "rulings.jsonl"], court / "examples", EvalConfig(pairs=["de-fr"]))
+
+
+def test_the_demo_s_task_is_the_only_one_of_its_name(court: Path) -> None:
+    (court / "court.toml").write_text(TASK.replace("[court", f"[{SUMMARIES}"), "utf-8")
+    with pytest.raises(MGLMError, match="found a task called summaries; expected another name"):
+        made(court, EvalConfig())
