@@ -108,8 +108,12 @@ def predict_command(
 
 @app.command("score")
 def score_command(
-    task: Annotated[str, typer.Option("--task", help="rouge (mean F, 0 to 1), squad or mlqa (percent).")] = "rouge",
-    language: Annotated[str | None, typer.Option("--language", help="Language of the texts, e.g. zh.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Of files: rouge (mean F, 0 to 1; default), squad or mlqa (percent).")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", help="Of files: language of the texts, e.g. zh.")
+    ] = None,
     references: Annotated[
         Path | None, typer.Option("--references", help="JSONL with id and text, one text per line, or SQuAD JSON.")
     ] = None,
@@ -121,8 +125,8 @@ def score_command(
         Path | None, typer.Option("--output", help="Directory to make, for a directory's scores.")
     ] = None,
     scorer: Annotated[
-        str, typer.Option("--scorer", help="Of files: standard, or authors, the paper's way.")
-    ] = "standard",
+        str | None, typer.Option("--scorer", help="Of files: standard (default), or authors, the paper's way.")
+    ] = None,
     tokenizer: Annotated[
         Path | None,
         typer.Option("--tokenizer", help="SentencePiece model or tokenizer directory, for the authors' ROUGE."),
@@ -141,11 +145,16 @@ def score_command(
     if references is not None:
         if output is not None:
             raise MGLMError("--output", found="--references too", expected="files, whose score goes to stdout")
-        print(json.dumps(score_files(task, language, references, predictions, scorer, tokenizer)))
+        way = scorer or "standard"
+        print(json.dumps(score_files(task or "rouge", language, references, predictions, way, tokenizer)))
         return
     if output is None:
         expected = "--references FILE to score a file, or --output DIR to score a directory of mglm eval predict"
         raise MGLMError(f"--predictions {predictions}", found="it alone", expected=expected)
+    for option, value in (("--task", task), ("--language", language), ("--scorer", scorer)):
+        if value is not None:
+            expected = "--references FILE with it: a directory of mglm eval predict says by itself how it is scored"
+            raise MGLMError(f"{option} {value}", found="--output", expected=expected, action="leave it out")
     score_directory(predictions, output, tokenizer=tokenizer, resamples=section.resamples, overwrite=overwrite)
 
 

@@ -66,6 +66,9 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     assert "--output DIR" in error_of("score", "--predictions", text)
     assert "--predictions; found nothing" in error_of("score", "--task", "squad")
     assert "--output; found --references too" in error_of("score", *files, "--output", tmp_path / "o")
+    for option in ("--task", "--language", "--scorer"):  # a directory would be scored by its own task, these unread
+        message = error_of("score", "--predictions", tmp_path, "--output", tmp_path / "o", option, "mlqa")
+        assert message.startswith(f"{option} mlqa; found --output")
     assert "no such file" in error_of("score", "--task", "squad", "--references", tmp_path / "x", "--predictions", text)
     assert "did you mean num_beams" in error_of(
         "predict", "--model", "m", "--examples", "e", "--output", tmp_path / "o", "--set", "eval.num_beam=3"
