@@ -23,6 +23,7 @@ from core.stage import open_stage
 from eval.bootstrap import interval
 from eval.predictions import PREDICTIONS, Prediction, read_predictions
 from eval.scorers import AUTHORS, Scorer, scorer_of
+from tokenizer.encoding import MODEL_NAME
 
 SCORES = "scores/1"
 FILE_NAME = "scores.json"
@@ -59,7 +60,7 @@ def score_directory(
     scorers = _scorers(task.get("scorer", "rouge"), tokenizer)
     settings: dict[str, Any] = {"scorers": [scorer.name for scorer in scorers], "resamples": resamples}
     if tokenizer is not None:
-        settings["tokenizer"] = sha256_file(tokenizer) if tokenizer.is_file() else str(tokenizer)
+        settings["tokenizer"] = sha256_file(tokenizer if tokenizer.is_file() else tokenizer / MODEL_NAME)
     stage = open_stage(output, schema=SCORES, config=settings, inputs=inputs, overwrite=overwrite)
     if stage.done:
         _log.info("already made: %s", output)

@@ -10,6 +10,7 @@ from core.stage import open_stage
 from eval.predictions import PREDICTIONS, Prediction
 from eval.report import report
 from eval.score import read_scores, score_directory
+from tokenizer.encoding import MODEL_NAME, Tokenizer
 
 ROWS = [
     Prediction(id="1:en", lang="fr", target_lang="en", reference="the cat sat", prediction="the cat sat"),
@@ -46,6 +47,19 @@ def test_a_directory_is_scored_once(tmp_path: Path) -> None:
     assert scores["decoding"] == {"num_beams": 4}
     assert read_scores(tmp_path / "scores") == scores == score_directory(given, tmp_path / "scores")
     assert read_manifest(tmp_path / "scores", "scores/1").facts["examples"] == 4
+
+
+def test_a_tokenizer_counts_by_its_content_and_not_by_its_place(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    given, first, second = directory(tmp_path / "predictions", ROWS), tmp_path / "first", tmp_path / "second"
+    tokenizer.save(first)
+    scores = score_directory(given, tmp_path / "scores", tokenizer=first)
+    first.rename(second)
+    assert score_directory(given, tmp_path / "scores", tokenizer=second) == scores
+    model = second / MODEL_NAME
+    assert score_directory(given, tmp_path / "scores", tokenizer=model) == scores
+    model.write_bytes(model.read_bytes() + b"\x12\x00")  # an empty field more: a sound model, another file
+    with pytest.raises(MGLMError, match="another configuration"):
+        score_directory(given, tmp_path / "scores", tokenizer=second)
 
 
 def test_doubled_broken_and_absent_predictions_are_named(tmp_path: Path) -> None:
