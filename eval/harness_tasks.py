@@ -103,7 +103,8 @@ def task_file(name: str, data: Path, task: dict[str, Any], decoding: dict[str, A
     else:
         from eval.writer import generation_settings
 
-        settings = generation_settings(decoding)
+        # Also for one beam, whose search has none: windows of a long context are ranked by it.
+        settings = generation_settings(decoding) | {"length_penalty": decoding["length_penalty"]}
         settings["max_gen_toks"] = settings.pop("max_new_tokens")
         fields |= {"output_type": "generate_until", "generation_kwargs": {"until": [], **settings}}
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]

@@ -64,6 +64,17 @@ def test_a_task_file_names_its_data_its_scorer_and_the_decoding(sets: list[Path]
         write_harness_tasks([sets[0], sets[0]], tmp_path / "again", EvalConfig())
 
 
+def test_windows_are_ranked_in_the_harness_as_outside(sets: list[Path], tmp_path: Path) -> None:
+    config = EvalConfig(num_beams=1, length_penalty=0.25)
+    write_harness_tasks(sets, tmp_path / "tasks", config)
+    text = (tmp_path / "tasks" / "mglm_short.yaml").read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("generation_kwargs: ")]
+    settings = json.loads(line.removeprefix("generation_kwargs: "))
+    (row, *_) = rows_of(tmp_path / "tasks", "short")
+    decoding = json.loads(row["mglm"])["decoding"]
+    assert {**decoding, **settings}["length_penalty"] == decoding["length_penalty"] == 0.25
+
+
 def test_results_of_the_harness_are_scored_as_ours(sets: list[Path], tmp_path: Path) -> None:
     write_harness_tasks(sets, tmp_path / "tasks", EvalConfig())
     row = rows_of(tmp_path / "tasks", "short")[0]
