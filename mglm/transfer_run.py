@@ -53,11 +53,16 @@ def plan_experiment(
     locate_checkpoint(init)
     trained = _unique([pair_of(text) for text in train], "--train")
     asked = _unique([pair_of(text) for text in evaluate], "--evaluate")
-    if not trained and not mixed:
-        raise MGLMError("--train", found="no pair", expected="SOURCE-TARGET, e.g. en-zh; or --mixed")
+    if not trained and not (mixed and asked):
+        expected = "SOURCE-TARGET, e.g. en-zh; or --mixed with --evaluate"
+        raise MGLMError("--train", found="no pair", expected=expected)
+    if variants and not trained:
+        raise MGLMError("--variant", found="no --train", expected="a pair to tune another way, too")
     if not asked:
         sources, targets = ([*dict.fromkeys(pair[side] for pair in trained)] for side in (0, 1))
         asked = [(source, target) for source in sources for target in targets]
+    if mixed and len(asked) == 1:
+        raise MGLMError("--mixed", found=f"{named(asked[0])} alone", expected="two pairs or more that are asked")
     if len({one.name for one in variants}) != len(variants):
         raise MGLMError("--variant", found="a name twice", expected="a name of its own for each")
     for variant in [(), *(one.settings for one in variants)]:

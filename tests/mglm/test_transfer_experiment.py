@@ -80,6 +80,12 @@ def test_other_forms_of_a_variant_are_refused(text: str) -> None:
     ("changed", "words"),
     [
         ({"train": []}, "--train; found no pair"),
+        ({"train": [], "mixed": True}, "--train; found no pair"),
+        ({"mixed": True}, "--mixed; found en-zh alone"),
+        (
+            {"train": [], "mixed": True, "evaluate": ["en-zh", "fr-zh"], "variants": [Variant("a", ("eval.seed=1",))]},
+            "--variant; found no --train",
+        ),
         ({"train": ["en"]}, "a pair of languages"),
         ({"train": ["en-zh", "en-zh"]}, "en-zh twice"),
         ({"task": "nothing"}, "--task"),
