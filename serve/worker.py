@@ -100,18 +100,39 @@ def main() -> None:
         started = time.perf_counter()
         jobs = message["batch"]
         ids = [job["id"] for job in jobs]
-        work = stream if message["stream"] else batch
         if not inbox.nobody_waits(ids):
-            try:
-                work(summarizer, jobs, inbox, partial(say, out, revision=revision))
-            except Exception as error:
-                log.exception("generation failed", extra={FIELDS: {"texts": len(jobs)}})
-                # An MGLMError is our own sentence; any other message might quote the text.
-                why = str(error) if isinstance(error, MGLMError) else type(error).__name__
-                for identifier in ids:
-                    say(out, {"id": identifier, "error": "generation_failed", "detail": why})
+            generate(
+                summarizer, jobs, stream if message["stream"] else batch, inbox, partial(say, out, revision=revision)
+            )
         inbox.cancelled.difference_update(ids)
         say(out, {"done": time.perf_counter() - started})
+
+
+def generate(
+    summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], work: Callable[..., None], inbox: Inbox, tell: Tell
+) -> None:
+    """All jobs together; where that fails, each that has no answer again, alone: a text that cannot be summarised takes
+    no other client's along."""
+    answered: set[int] = set()
+
+    def note(message: Mapping[str, Any]) -> None:
+        if "summary" in message:
+            answered.add(message["id"])
+        tell(message)
+
+    try:
+        work(summarizer, jobs, inbox, note)
+        return
+    except Exception as error:
+        log.exception("generation failed", extra={FIELDS: {"texts": len(jobs)}})
+        # An MGLMError is our own sentence; any other message might quote the text.
+        why = str(error) if isinstance(error, MGLMError) else type(error).__name__
+    if len(jobs) == 1:
+        tell({"id": jobs[0]["id"], "error": "generation_failed", "detail": why})
+        return
+    for job in jobs:  # out of the handler, whose error holds the memory of what failed
+        if job["id"] not in answered and not inbox.nobody_waits([job["id"]]):
+            generate(summarizer, [job], work, inbox, tell)
 
 
 def batch(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell) -> None:

@@ -1,0 +1,43 @@
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from model.summarizer import Summarizer, SummaryRequest
+from serve.worker import batch, generate
+from tests.serve.tiny_model import article
+
+SETTINGS = {"num_beams": 2, "max_new_tokens": 6}
+
+
+def jobs_of(*texts: str) -> list[dict[str, Any]]:
+    return [{"id": number, "text": text, "target": "en", "generation": SETTINGS} for number, text in enumerate(texts)]
+
+
+def test_a_text_that_fails_takes_no_other_of_its_batch_along(summarizer: Summarizer) -> None:
+    told: list[Mapping[str, Any]] = []
+    inbox: Any = SimpleNamespace(nobody_waits=lambda ids: False)
+    generate(summarizer, jobs_of(article(1), "", article(2)), batch, inbox, told.append)
+    by_id = {message["id"]: message for message in told}
+    assert len(told) == len(by_id) == 3, "one answer each"
+    for number, text in ((0, article(1)), (2, article(2))):
+        assert by_id[number]["summary"] == summarizer.summarize_batch([SummaryRequest(text, "en", SETTINGS)])[0].text
+    assert (by_id[1]["error"], by_id[1]["detail"]) == (
+        "generation_failed",
+        "text 1; found an empty text; expected an article. Give some text",
+    )
+
+
+def test_what_was_answered_before_a_failure_is_not_written_again_nor_what_nobody_waits_for() -> None:
+    told: list[Mapping[str, Any]] = []
+    asked: list[list[int]] = []
+
+    def work(_: Any, jobs: list[dict[str, Any]], inbox: Any, tell: Any) -> None:
+        asked.append([job["id"] for job in jobs])
+        tell({"id": jobs[0]["id"], "summary": "a"})
+        if len(jobs) > 1:
+            raise RuntimeError("the text")
+
+    inbox: Any = SimpleNamespace(nobody_waits=lambda ids: ids == [2])
+    generate(SimpleNamespace(), jobs_of("a", "b", "c"), work, inbox, told.append)  # type: ignore[arg-type]
+    assert asked == [[0, 1, 2], [1]]
+    assert [message["id"] for message in told] == [0, 1]
