@@ -14,6 +14,8 @@ TARGETS = tuple(PROMPTS["summary"])
 _BLANK = (
     "\\s\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
     "\\u2581\\ufdd0-\\ufdef\\ufeff\\ufffe\\uffff"
+    # The last two of every further plane are no characters either; engines differ in how these are spelled.
+    + "".join(chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0x10000, 0x110000, 0x10000))
 )
 NOT_BLANK = f"[^{_BLANK}]"
 
