@@ -108,6 +108,11 @@ class Summarizer:
         """The most tokens of article and prompt that are read at once."""
         return int(self.model.config.source_length)
 
+    @property
+    def most_new_tokens(self) -> int:
+        """The longest summary that can be asked for: a span begins with a token of its own, [sop]."""
+        return int(self.model.config.max_position_embeddings) - 1
+
     @overload
     def summarize(self, text: str, target: str = "en", *, batch_size: int = 8, **generation: Any) -> str: ...
     @overload
@@ -272,7 +277,7 @@ class Summarizer:
         Raises:
             MGLMError: more new tokens than the model has positions, or several sequences for one text.
         """
-        most = int(self.model.config.max_position_embeddings) - 1
+        most = self.most_new_tokens
         if (generation.get("max_new_tokens") or 0) > most:
             found, action = f"{generation['max_new_tokens']}", f"ask for {most} or fewer"
             raise MGLMError("max_new_tokens", found=found, expected=f"at most {most} by this model", action=action)

@@ -125,15 +125,7 @@ class Scheduler:
             raise Refusal(409, "reloading", "A reload is under way; ask again when it is done.")
         async with self._reloading:
             try:
-                worker = await Worker.start(self.model, self.config)
-                if worker.described["max_new_tokens"] < self.most_tokens:
-                    await worker.kill()
-                    raise MGLMError(
-                        f"model {self.model}",
-                        found=f"summaries of {worker.described['max_new_tokens']} tokens at most",
-                        expected=f"at least {self.most_tokens}, as the running service promises",
-                        action="restart the service, or set serve.max_new_tokens",
-                    )  # fmt: skip
+                worker = await self._start()
             except MGLMError as error:
                 self.metrics.reloads.labels("failed").inc()
                 log.error("reload failed", extra={FIELDS: {"why": str(error)}})
@@ -163,10 +155,10 @@ class Scheduler:
         """Starts the worker and feeds it, until cancelled.
 
         Raises:
-            MGLMError: the first worker could not load the model.
+            MGLMError: the first worker could not load the model, or the model does not fit the service's limits.
         """
         try:
-            self._install(await Worker.start(self.model, self.config))
+            self._install(await self._start())
             while True:
                 await self._wake.wait()
                 if self._successor is not None:
@@ -246,6 +238,22 @@ class Scheduler:
         for job in jobs:
             self._answer(job, {"error": "draining", "detail": "The service shut down before this was done."})
 
+    async def _start(self) -> Worker:
+        """A worker that keeps what the service promises.
+
+        Raises:
+            MGLMError: the model does not load, or writes no summaries as long as a request may ask for.
+        """
+        worker = await Worker.start(self.model, self.config)
+        if (most := worker.described["most_new_tokens"]) < self.most_tokens:
+            await worker.kill()
+            raise MGLMError(
+                f"model {self.model}", found=f"summaries of {most} tokens at most",
+                expected=f"{self.most_tokens} or more, as requests may ask for",
+                action="lower serve.max_new_tokens and start the service anew",
+            )  # fmt: skip
+        return worker
+
     def _install(self, worker: Worker) -> None:
         self.worker = worker
         self.metrics.worker_starts.inc()
@@ -269,7 +277,7 @@ class Scheduler:
         """A new worker in place of one that died, at growing intervals until one starts or a reload brings one."""
         while self._successor is None:
             try:
-                self._install(await Worker.start(self.model, self.config))
+                self._install(await self._start())
             except MGLMError as error:
                 self._failed_starts += 1
                 log.error("no worker", extra={FIELDS: {"why": str(error), "attempts": self._failed_starts}})

@@ -30,8 +30,6 @@ from serve.logs import FIELDS, set_up_json_logging
 
 WARM_UP = "A short text, read once before the first request, so that none waits for what loads lazily."
 
-MOST_TOKENS = 200  # where the export does not say; the paper's
-
 # What decides the answers: the revision is a hash of these.
 WEIGHTS_AND_SETTINGS = ("config.json", "generation_config.json", "tokenizer.model", "*.safetensors")
 
@@ -200,12 +198,12 @@ def revision_of(model: Path) -> str:
 
 
 def described(summarizer: Summarizer) -> dict[str, Any]:
-    """What /v1/models tells of it."""
+    """What /v1/models tells of it, and what the scheduler asks."""
     model = summarizer.model
     return {
         "parameters": model.num_parameters(),
         "source_length": summarizer.source_length,
-        "max_new_tokens": model.generation_config.max_new_tokens or MOST_TOKENS,
+        "most_new_tokens": summarizer.most_new_tokens,
         "num_beams": model.generation_config.num_beams,
         "targets": summarizer.targets,
         "device": str(model.device),

@@ -2,8 +2,11 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from core.errors import MGLMError
 from model.summarizer import Summarizer, SummaryRequest
-from serve.worker import batch, generate
+from serve.worker import batch, described, generate
 from tests.serve.tiny_model import article
 
 SETTINGS = {"num_beams": 2, "max_new_tokens": 6}
@@ -41,3 +44,10 @@ def test_what_was_answered_before_a_failure_is_not_written_again_nor_what_nobody
     generate(SimpleNamespace(), jobs_of("a", "b", "c"), work, inbox, told.append)  # type: ignore[arg-type]
     assert asked == [[0, 1, 2], [1]]
     assert [message["id"] for message in told] == [0, 1]
+
+
+def test_the_longest_summary_is_what_the_model_has_positions_for(summarizer: Summarizer) -> None:
+    most = described(summarizer)["most_new_tokens"]
+    assert summarizer.settings({"max_new_tokens": most})
+    with pytest.raises(MGLMError, match="max_new_tokens"):
+        summarizer.settings({"max_new_tokens": most + 1})
