@@ -1,4 +1,4 @@
-"""Every error as a problem: what FastAPI and Starlette raise, what validation finds (in words), what nobody foresaw."""
+"""Every error as a problem: what FastAPI and Starlette raise, and what validation finds, in words."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -57,12 +57,6 @@ def handle_failures(app: FastAPI) -> None:
     @app.exception_handler(ClientGoneError)
     async def gone(request: Request, error: ClientGoneError) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> Response:
-        return Refusal(500, "internal_error", "Something failed; the log has it under this request's id.").response(
-            request.scope
-        )
 
     generate = app.openapi
 

@@ -41,7 +41,8 @@ log = get_logger("serve.request")
 
 
 class Record:
-    """Gives each request an id, measures it, and writes its one line of the log. Adds the security headers."""
+    """Gives each request an id, measures it, and writes its one line of the log. Adds the security headers. What
+    nobody foresaw becomes an answer here."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, cross_origin: bool) -> None:
         self.app, self.metrics = app, metrics
@@ -72,9 +73,13 @@ class Record:
         try:
             await self.app(scope, receive, note)
         except Exception:
-            status = status or 500
-            scope.setdefault(REASON, "internal_error")
-            raise
+            # Here and not outside of everything, where FastAPI's handler would be: the client learns the request's id.
+            log.exception("request failed", extra={FIELDS: {"request_id": request_id}})
+            if status:
+                scope.setdefault(REASON, "internal_error")
+                raise  # the answer has begun: all that is left is to break the connection off
+            detail = "Something failed; the log has it under this request's id."
+            await Refusal(500, "internal_error", detail).response(scope)(scope, receive, note)
         finally:
             self._write(scope, status, time.perf_counter() - started, request_id)
 
