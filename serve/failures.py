@@ -43,6 +43,9 @@ def handle_failures(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
+        if isinstance(error.body, bytes):  # FastAPI read no JSON, for the request does not say that it is
+            detail = "The body is not taken for JSON: send the header Content-Type: application/json."
+            return Refusal(422, "invalid", detail).response(request.scope)
         return in_words(error.errors()).response(request.scope)
 
     @app.exception_handler(HTTPException)

@@ -46,3 +46,17 @@ def test_what_nobody_foresaw_is_answered_under_the_id_that_the_log_has(caplog: p
     assert failed is not None
     assert failed[0] is ValueError
     assert getattr(events["request"], FIELDS)["status"] == 500
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/x-www-form-urlencoded"}], ids=["none", "curl's"])
+def test_a_forgotten_content_type_is_named(headers: dict[str, str]) -> None:
+    response = post(content=b'{"text": "a river"}', headers=headers)
+    assert (response.status_code, response.json()["reason"]) == (422, "invalid")
+    assert response.json()["detail"].endswith("send the header Content-Type: application/json.")
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"", 422), (b"{", 400), (b"[]", 422), (b'"text"', 422)])
+def test_what_is_sent_as_json_is_judged_as_json(body: bytes, status: int) -> None:
+    response = post(content=body, headers={"content-type": "application/json"})
+    assert response.status_code == status
+    assert "Content-Type" not in response.json()["detail"]
