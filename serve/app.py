@@ -178,13 +178,13 @@ def _add_models(app: FastAPI, config: ServeConfig, scheduler: Scheduler) -> None
 
 
 def _add_health(app: FastAPI, scheduler: Scheduler, metrics: Metrics) -> None:
-    @app.get("/healthz", response_model_exclude_none=True, responses=documented(421), summary="Is the process alive")
+    @app.get("/healthz", response_model_exclude_none=True, summary="Is the process alive")
     async def healthz() -> Health:
         return Health(status="alive")
 
     @app.get(
         "/readyz", response_model_exclude_none=True, summary="Can it take requests",
-        responses={**documented(421), 503: {"model": Health}},
+        responses={503: {"model": Health}},
     )  # fmt: skip
     async def readyz(request: Request) -> Response:
         if scheduler.ready:

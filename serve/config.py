@@ -29,7 +29,7 @@ class ServeConfig(Section):
     cors_origins: list[str] = Field(default_factory=list)
     """Web sites whose pages may call the API, e.g. "https://news.example"."""
     allowed_hosts: list[str] = Field(default_factory=list)
-    """Names it answers to; none: on loopback without tokens its own, else any."""
+    """Names it answers to, without ports; none: on loopback without tokens its own, else any. Health is told to any."""
 
     max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
     """Bytes of a request, at most."""

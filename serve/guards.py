@@ -24,7 +24,8 @@ ARRIVED = "mglm.arrived_s"  # of the loop's clock; a request's deadline counts f
 NOTES = "mglm.notes"  # what a route wants in the request's log line: numbers and codes, never text
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROTECTED = ("/v1/", "/metrics")
-_PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, and worth a line only when they fail
+_HEALTH = ("/healthz", "/readyz")
+_PROBES = (*_HEALTH, "/metrics")  # asked every few seconds, and worth a line only when they fail
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -99,13 +100,15 @@ class Record:
 
 
 class HostNames:
-    """Answers to its own names alone: another site's name that points here is a browser being used (DNS rebinding)."""
+    """Answers to its own names alone: another site's name that points here is a browser being used (DNS rebinding).
+    Health, which says nothing, is told to any: whoever looks after the service asks for it by address."""
 
     def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
         self.app, self.names = app, {name.lower() for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.names and _host_name(scope) not in self.names:
+        named = scope["type"] == "http" and self.names and scope["path"] not in _HEALTH
+        if named and _host_name(scope) not in self.names:
             names = ", ".join(sorted(self.names))
             refusal = Refusal(421, "host", f"The Host header names none of {names}. See serve.allowed_hosts.")
             await refusal.response(scope)(scope, receive, send)

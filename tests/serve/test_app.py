@@ -265,7 +265,7 @@ def test_another_site_is_let_in_neither_by_its_origin_nor_by_its_name(service: S
     with service.client() as client:
         asked = {"origin": "https://elsewhere.example", "access-control-request-method": "POST"}
         assert "access-control-allow-origin" not in client.options("/v1/summaries", headers=asked).headers
-        refused(client.get("/healthz", headers={"host": "elsewhere.example"}), 421, "host")
+        refused(client.get("/v1/models", headers={"host": "elsewhere.example"}), 421, "host")
 
 
 def test_the_log_has_every_request_and_no_word_of_its_text(service: Service) -> None:
