@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,10 @@ import pytest
 from core.errors import MGLMError
 from mglm.cli import main
 from model.summarizer import Summarizer, SummaryRequest
+from serve.config import ServeConfig
+from serve.engine import LEAVES_WITHIN_S
 from serve.run import exported_most_tokens, listen
+from serve.server import FLUSH_S
 from tests.serve.running import ROOT, Service
 from tests.serve.test_app import refused, wait_for_metric
 from tests.serve.tiny_model import article, write_model
@@ -194,6 +198,12 @@ def test_a_mistake_is_one_line_before_anything_slow(
     assert line.startswith("error: ")
     for word in words:
         assert word in line
+
+
+def test_kubernetes_waits_longer_than_the_service_takes_to_end() -> None:
+    text = (ROOT / "docker" / "kubernetes" / "serve.yaml").read_text("utf-8")
+    (seconds,) = re.findall(r"terminationGracePeriodSeconds: (\d+)", text)
+    assert int(seconds) > ServeConfig().drain_timeout_s + FLUSH_S + LEAVES_WITHIN_S
 
 
 def test_an_address_that_is_taken_is_said() -> None:
