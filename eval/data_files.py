@@ -58,6 +58,8 @@ def read_json(path: Path) -> Any:
         raise MGLMError(f"{path}, line {error.lineno}", found=error.msg, expected="JSON") from None
     except RecursionError:
         raise MGLMError(f"{path}", found="brackets within brackets without end", expected="JSON") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise MGLMError(f"{path}", found=str(error), expected="JSON") from None
 
 
 def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

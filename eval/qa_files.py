@@ -67,5 +67,5 @@ def _read_json(path: Path) -> Any:
 
     try:
         return json.loads(read_text(path), object_pairs_hook=unique)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for an integer of thousands of digits
         raise MGLMError(f"{path}", found=str(error), expected="JSON") from None

@@ -5,6 +5,7 @@ Out: two lists of texts in the references' order. Nothing is guessed: every refe
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ def read_text(path: Path) -> str:
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         text = data.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise MGLMError(f"{path}", found=str(error), expected="UTF-8 text, or .gz of it") from None
     if not text.strip():
         raise MGLMError(f"{path}", found="an empty file", expected="at least one record")
@@ -79,7 +80,7 @@ def _is_jsonl(text: str) -> bool:
     """Whether the first line with anything on it is a JSON object."""
     try:
         return isinstance(json.loads(text.lstrip().split("\n", 1)[0]), dict)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # ValueError also for an integer of thousands of digits
         return False
 
 
@@ -105,7 +106,7 @@ def _by_id(path: Path, text: str) -> dict[str, str]:
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict) or not isinstance(record.get("text"), str) or not _is_id(record.get("id")):
             expected = "a JSON object with id (a string or a number) and text (a string)"

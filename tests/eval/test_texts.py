@@ -1,12 +1,15 @@
 """References and predictions are matched exactly, or the mistake is named."""
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
 from core.errors import MGLMError
-from eval.texts import read_pairs
+from eval.data_files import read_json
+from eval.qa_files import read_answers, read_predictions
+from eval.texts import read_pairs, read_text
 
 
 def jsonl(path: Path, records: list[object]) -> Path:
@@ -69,3 +72,25 @@ def test_missing_empty_binary_and_mixed_files_are_errors(tmp_path: Path) -> None
     ]:
         with pytest.raises(MGLMError, match=found):
             read_pairs(good, path)
+
+
+def test_texts_that_break_a_parser_are_texts_or_named(tmp_path: Path) -> None:
+    digits, brackets = "1" * 5000, "[" * 100_000
+    plain = lines(tmp_path / "r.txt", f"{digits}\n{brackets}\n")
+    assert read_pairs(plain, lines(tmp_path / "p.txt", f"{brackets}\n{digits}\n"))[0] == [digits, brackets]
+    good = jsonl(tmp_path / "r.jsonl", [{"id": "a", "text": "A"}])
+    for text in (digits, brackets):
+        with pytest.raises(MGLMError, match=r"p\.jsonl, line 2"):
+            read_pairs(good, lines(tmp_path / "p.jsonl", f'{{"id": "a", "text": "x"}}\n{text}\n'))
+        whole = lines(tmp_path / "whole.json", f'{{"data": {text}}}')
+        for read in (read_answers, read_predictions, read_json):
+            with pytest.raises(MGLMError, match=r"whole\.json.*expected JSON"):
+                read(whole)
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress("".join(map(str, range(2000))).encode()))
+    packed[10:40] = b"\xff" * 30
+    (tmp_path / "r.txt.gz").write_bytes(packed)
+    with pytest.raises(MGLMError, match=r"r\.txt\.gz"):
+        read_text(tmp_path / "r.txt.gz")
