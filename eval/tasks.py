@@ -3,6 +3,7 @@
 A user's task is a TOML file with a table of the same fields; most have defaults, so a few lines do.
 """
 
+import re
 import tomllib
 from functools import cache
 from importlib import resources
@@ -44,6 +45,21 @@ class Source(Section):
     heldout_share: float | None = Field(default=None, gt=0, lt=0.5)  # of `by_hash`, dev gets as much; [eval] has one
     prompt: str = ""  # where it is not the task's
     translate: Literal["", "text", "target"] = ""  # which of the two a translator puts into the other language
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        from tokenizer.prompts import names_of
+
+        if self.reader in ("parallel", "wikilingua") and not self.beside:
+            raise ValueError(f"reader {self.reader!r} reads two files: `beside` names the second")
+        for pattern in self.files:
+            named = re.findall(r"\{(\w+)\}", pattern)
+            if len(set(named)) < len(named) or not all(name.isidentifier() for name in named):
+                raise ValueError(f"files {pattern!r} has a name twice in braces, or one that is none")
+            for path in self.beside:
+                if lacking := sorted(set(names_of(path)) - set(named)):
+                    raise ValueError(f"beside {path!r} wants {{{lacking[0]}}}, which files {pattern!r} has not")
+        return self
 
 
 class Decoding(Section):
@@ -149,7 +165,10 @@ def find_task(name: str) -> Task:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         where = f"task {path}, [{table_name}]" + (f" {field}" if field else "")
-        raise MGLMError(where, found=repr(first["input"])[:80] if field else "", expected=first["msg"]) from None
+        unknown = first["type"] == "extra_forbidden"
+        found = "an unknown key" if unknown else repr(first["input"])[:80] if field else ""
+        expected = "a field of a task" if unknown else first["msg"].removeprefix("Value error, ")
+        raise MGLMError(where, found=found, expected=expected, action="see docs/evaluation.md") from None
 
 
 def asked_with(task: Task, prompt: str) -> Task:
