@@ -126,7 +126,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name at all, as `a..b`
         raise _not_here(host, port, error) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -138,6 +138,6 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _not_here(host: str, port: int, error: OSError) -> MGLMError:
-    found = error.strerror or str(error)
+def _not_here(host: str, port: int, error: OSError | UnicodeError) -> MGLMError:
+    found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return MGLMError(f"address {host}:{port}", found=found, action="choose another --host or --port")

@@ -211,6 +211,12 @@ def test_an_address_that_is_taken_is_said() -> None:
         listen("127.0.0.1", taken.getsockname()[1])
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "http://0.0.0.0"])
+def test_a_host_that_is_none_is_said(host: str) -> None:
+    with pytest.raises(MGLMError, match="Choose another --host"):
+        listen(host, 0)
+
+
 def test_the_export_says_how_long_a_summary_may_be(model: Path, tmp_path: Path) -> None:
     assert exported_most_tokens(model) == 24
     (tmp_path / "config.json").write_text("{}", "utf-8")
