@@ -68,7 +68,7 @@ def read_plan(path: Path) -> Plan:
     """Reads and checks a plan; `path` is plan.json or the directory that holds it.
 
     Raises:
-        MGLMError: no such file, not a plan/1, or shares that do not sum to 1.
+        MGLMError: no such file, not a plan/1, a language twice, or shares that do not sum to 1.
     """
     if path.is_dir():
         path = path / "plan.json"
@@ -80,6 +80,10 @@ def read_plan(path: Path) -> Plan:
     except (ValidationError, UnicodeDecodeError) as error:
         found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "bytes that are not UTF-8"
         raise MGLMError(f"plan {path}", found=found, expected=f"a {PLAN} file", action=f"run {command}") from None
+    codes = [language.code for language in plan.languages]
+    if twice := sorted({code for code in codes if codes.count(code) > 1}):
+        found, expected = f"{', '.join(twice)} more than once", "each language once"
+        raise MGLMError(f"plan {path}", found=found, expected=expected, action=f"run {command}")
     total = sum(language.share for language in plan.languages)
     if abs(total - 1) > 1e-6:
         raise MGLMError(f"plan {path}", found=f"shares that sum to {total:.6f}", expected="1", action=f"run {command}")

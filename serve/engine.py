@@ -38,7 +38,7 @@ class Worker:
         """A worker that has loaded the model and warmed up.
 
         Raises:
-            MGLMError: it could not load the model, or died while it tried.
+            MGLMError: it could not be started or load the model, or died while it tried.
         """
         command = [sys.executable, "-m", "serve.worker", str(model)]
         options: dict[str, str | int | None] = {"--device": config.device, "--precision": config.precision}
@@ -46,14 +46,17 @@ class Worker:
         for option, value in options.items():
             if value is not None:
                 command += [option, str(value)]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=LONGEST_LINE_BYTES,
-            start_new_session=True,  # Ctrl-C is for the service, which lets its worker finish
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=LONGEST_LINE_BYTES,
+                start_new_session=True,  # Ctrl-C is for the service, which lets its worker finish
+            )
+        except OSError as error:  # no memory, process or open file is left just now
+            raise MGLMError("the worker process", found=str(error), expected="one that starts") from None
         worker = cls(process, {})
         try:
             message = await worker._hear()

@@ -29,6 +29,7 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
         ("{", "plan/1"),
         ('{"schema": "plan/2"}', "plan/1"),
         (plan_of({"en": 0.75, "sw": 0.35}).to_json(), "1.1"),
+        (plan_of({"en": 0.5, "sw": 0.25, "ig": 0.25}).to_json().replace('"ig"', '"sw"'), "sw more than once"),
     ],
 )
 def test_a_file_that_is_no_plan_is_named(tmp_path: Path, text: str, word: str) -> None:
