@@ -29,8 +29,8 @@ TITLES = {
 }
 NOTES = {
     "objectives": "Held-out text is scored as generation is trained: a quarter of a window is read, the rest written "
-    "after [gMASK]. So generation alone is at home here, and so are the authors' sentence ends in the other scripts, where "
-    "they blank whole rows; what each objective is worth for filling blanks is not measured.",
+    "after [gMASK]. So generation alone is at home here, and so are the authors' sentence ends in the other scripts, "
+    "where they blank whole rows; what each objective is worth for filling blanks is not measured.",
 }
 AMOUNTS = {"plans": "bytes of text a language has", "mc4": "million pages a language has in mC4"}
 # Scripts in which the authors' code finds no sentence end.
