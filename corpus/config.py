@@ -27,7 +27,8 @@ class CorpusConfig(Section):
     max_record_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
     """Most bytes of a record; a longer line is rejected, and never held whole."""
     lid_threshold: float = Field(default=0.5, ge=0, le=1)
-    """A document whose language is less sure than this is `und`, undetermined; at 0.5 97.5 % are right."""
+    """A document whose language is less sure than this is `und`, undetermined. docs/language_detection.md has what is
+    kept and what is right at each."""
     lid_max_characters: int = Field(default=DEFAULT_MAX_CHARACTERS, ge=1)
     """Characters of a document that its language is told by."""
     lid_minimum_letters: int = Field(default=MINIMUM_LETTERS, ge=0)

@@ -7,7 +7,7 @@ from core.config import Section
 
 class NearDuplicatesConfig(Section):
     """Near-duplicates by MinHash, as FineWeb has it (Penedo et al. 2024): a pair of similarity 0.8 is found with
-    probability 0.92, of 0.72 with one half, of 0.5 with 0.05."""
+    probability 0.92, of 0.68 with one half, of 0.5 with 0.05."""
 
     enabled: bool = False
     """Whether near-duplicates are looked for, and all but one of them refused."""

@@ -78,7 +78,7 @@ class GLMModel(LanguageModule):
     """One chunk of GLM: a pipeline stage or, interleaved, one of its parts; the whole model when there is one stage.
 
     The head and the cross-entropy run on positions with a label alone: at a vocabulary of 250k the head costs as
-    much as 13 layers, and blank infilling scores one position in five.
+    much as 13 layers, and blank infilling scores a quarter of the positions.
     """
 
     def __init__(

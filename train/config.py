@@ -158,7 +158,7 @@ class BlankConfig(Section):
     sentence_blanks: float = Field(default=0.3, ge=0)
     """Probability of blanks of whole sentences."""
     generation: float = Field(default=0.2, ge=0)
-    """Probability of one long blank at the end."""
+    """Probability of one long blank: the rest of a row or, half the time in a row of one document, anywhere."""
     blank_share: float = Field(default=0.15, gt=0, lt=1)
     """Share of the tokens that is blanked, in the first two modes."""
     mean_span: float = Field(default=3.0, gt=0)

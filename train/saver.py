@@ -19,7 +19,7 @@ from train.metrics import EventLog
 
 
 class Saver:
-    """At most one save is under way; the next waits for it. `waited_s` sums up how long steps stood still for saves."""
+    """At most one save is under way; the next waits for it, and how long steps stood still for saves is summed up."""
 
     def __init__(self, root: Path, keep: int, max_failed: int, events: EventLog | None) -> None:
         self._root, self._keep, self._max_failed, self._events = root, keep, max_failed, events
