@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from core.errors import MGLMError
 from core.fasttext_model import FastTextModel, embedded_model_path
-from core.languages import UNKNOWN, code_of_label
+from core.languages import code_or_label
 
 SCHEMA = "combined_detector/1"
 EMBEDDED = "embedded"  # instead of a file name: lid.176 as installed
@@ -72,14 +72,14 @@ class CombinedModel:
 
 
 def codes_of(model: FastTextModel) -> frozenset[str]:
-    return frozenset(_code_or_label(label) for label in model.labels)
+    return frozenset(code_or_label(label) for label in model.labels)
 
 
 def distribution(model: FastTextModel, line: str) -> dict[str, float]:
     """Code → probability, of the labels considered."""
     found: dict[str, float] = {}
     for probability, label in model.answers(line, CONSIDERED):
-        code = _code_or_label(label)
+        code = code_or_label(label)
         found[code] = found.get(code, 0.0) + probability
     return found
 
@@ -116,11 +116,6 @@ def combination_toml(members: list[tuple[str, str, float]], remark: str) -> str:
         escaped = file.replace("\\", "\\\\").replace('"', '\\"')
         parts.append(f'\n[[models]]\nfile = "{escaped}"\nsha256 = "{sha256}"\nweight = {weight}')
     return "\n".join(parts) + "\n"
-
-
-def _code_or_label(label: str) -> str:
-    code = code_of_label(label)
-    return label if code == UNKNOWN else code
 
 
 def _read(path: Path) -> _Combination:

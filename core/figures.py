@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito. Colour never stands alone: marks, arrows or labels say the same.
-BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, YELLOW = (
-    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442",
-)  # fmt: skip
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 INK, TEXT, QUIET, GRID = "#222222", "#333333", "#9A9A9A", "#E6E6E6"
 DOTS_PER_INCH = 160
 

@@ -110,6 +110,12 @@ def code_of_label(label: str) -> str:
     return known.get(language) or _codes_of_iso3().get(language, UNKNOWN)
 
 
+def code_or_label(label: str) -> str:
+    """The code that a label stands for, or else the label."""
+    code = code_of_label(label)
+    return label if code == UNKNOWN else code
+
+
 def codes_without_label(labels: Iterable[str]) -> list[str]:
     """Those of the 101 that none of these labels stands for, in the order of `languages`."""
     named = {code_of_label(label) for label in labels}

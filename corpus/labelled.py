@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from core.documents import document_id
 from core.errors import MGLMError
-from core.languages import UNKNOWN, code_of_label
+from core.languages import code_or_label
 from core.text import normalise
 
 SUFFIXES = tuple(kind + packed for kind in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst"))
@@ -132,12 +132,6 @@ def find_files(inputs: Sequence[str]) -> list[Path]:
     return sorted(found)
 
 
-def language_of(label: str) -> str:
-    """One of the 101 if the label stands for one, else the label."""
-    code = code_of_label(label)
-    return label if code == UNKNOWN else code
-
-
 def _lines(path: Path) -> Iterator[bytes]:
     try:
         if path.suffix == ".zst":
@@ -166,4 +160,4 @@ def _parse(
         return "no_text"
     if not isinstance(label, str) or not (label := "_".join(label.split())):
         return "no_language"
-    return LabelledDocument(document_id(text), text, language_of(label))
+    return LabelledDocument(document_id(text), text, code_or_label(label))

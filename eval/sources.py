@@ -49,7 +49,7 @@ def find_files(inputs: Sequence[Path], patterns: Sequence[str], beside: Sequence
         for path, shown in _candidates(inputs):
             if match := expression.search(shown):
                 named = {key: value for key, value in match.groupdict().items() if value}
-                found.append(FoundFile(path, tuple(_beside(path, shown, text, named) for text in beside), named))
+                found.append(FoundFile(path, tuple(_beside(path, text, named) for text in beside), named))
         if found:
             return found
     return []
@@ -93,7 +93,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile(f"(?:^|/){''.join(parts)}(?:\\.gz)?$")
 
 
-def _beside(path: Path, shown: str, pattern: str, named: Mapping[str, str]) -> Path:
+def _beside(path: Path, pattern: str, named: Mapping[str, str]) -> Path:
     """`pattern` is relative to the first file's folder; `..` may lead out of it."""
     wanted = path.parent / pattern.format(**named)
     for candidate in (wanted, wanted.with_name(wanted.name + ".gz")):

@@ -15,12 +15,10 @@ from typing import Any
 from core.errors import MGLMError
 from core.stage import stage_state
 from model.checkpoint_meta import CHECKPOINT
-from model.describe import ADAM_BYTES, describe
+from model.describe import ADAM_BYTES, WEIGHT_BYTES, describe
 from train.job import CHECKPOINTS, METRICS, Job, nothing_trained
 from train.metrics import read_metrics
 
-# A checkpoint holds the weights in their precision, and the optimiser's fp32 weights (where it keeps any) and moments.
-_WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 _METRICS_ROW_BYTES = 600  # of metrics.jsonl, with the rows of languages and events that belong to it
 _REPEATED = 1.05  # epochs from which a language's data counts as repeated
 _DAY_S = 86_400
@@ -152,9 +150,10 @@ def forecast(
 
 
 def checkpoint_bytes(parameters: int, precision: str, *, distributed: bool) -> int:
-    """Size of one checkpoint, but for kilobytes of metadata."""
+    """Size of one checkpoint, but for kilobytes of metadata: the weights in their precision, and the optimiser's fp32
+    weights (where it keeps any) and moments."""
     master = 4 if precision != "fp32" or distributed else 0
-    return parameters * (_WEIGHT_BYTES[precision] + master + ADAM_BYTES)
+    return parameters * (WEIGHT_BYTES[precision] + master + ADAM_BYTES)
 
 
 def as_text(forecast: Forecast) -> str:

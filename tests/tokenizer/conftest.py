@@ -82,7 +82,6 @@ def tokenizer(tokenizer_directory: Path) -> Tokenizer:
 
 
 DOCUMENTS_OF_LANGUAGE = {"en": 57, "hi": 23, "th": 2, "zh": 9, "ka": 4}
-UNPLANNED = "ka"
 
 
 @pytest.fixture(scope="session")
