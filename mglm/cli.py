@@ -90,7 +90,7 @@ EXTRA_OF = {
     "psutil": "train",
     "pyspark": "corpus",
     "pythainlp": "eval",
-    "rouge_score": "eval",
+    "rapidfuzz": "eval",
     "safetensors": "train",
     "sentencepiece": "train",
     "starlette": "serve",
