@@ -75,7 +75,7 @@ def train_lid(inputs: Sequence[str], output: Path, *, config: LidConfig, overwri
     few = few_documents(documents)
     _announce(sides, few, labelled.skipped)
 
-    write_atomically(begun, identity["fingerprint"])
+    write_atomically(begun, str(identity["fingerprint"]))
     lines = training_lines(sides[TRAIN], config)
     log.info("training on %d snippets, %.1f million characters", len(lines), sum(map(len, lines)) / 1e6)
     temporary = output.with_name(f".{output.stem}.{os.getpid()}.tmp.ftz")
