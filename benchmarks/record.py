@@ -76,8 +76,8 @@ def write_page() -> None:
     """docs/benchmarks.md from every record, in the order of their names."""
     parts = [
         "# Benchmarks\n\nMade by `python -m benchmarks.record` from `benchmarks/results/`. The machines are shared and "
-        "noisy: ratios within a table hold, seconds hardly. Figures of other pages that stand neither here nor in a file "
-        "beside the page were measured once, when that part was written; no record of them is kept.\n"
+        "noisy: ratios within a table hold, seconds hardly. Figures of other pages that stand neither here nor in a "
+        "file beside the page were measured once, when that part was written; no record of them is kept.\n"
     ]
     parts += [markdown(json.loads(path.read_text("utf-8"))) for path in sorted(RESULTS.glob("*.json"))]
     write_atomically(PAGE, "\n".join(parts))
