@@ -7,11 +7,15 @@ has changed nothing; after it, everything. What is left lying about goes at the 
 
 import os
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.errors import MGLMError
 from core.manifest import MANIFEST_NAME, MARKER_NAME, FileEntry, Manifest, read_manifest, write_atomically
@@ -48,6 +52,30 @@ def read_lines(path: Path, what: str) -> list[str]:
     if not lines:
         raise MGLMError(f"{path}", found="no line", expected=f"{what}, one a line")
     return lines
+
+
+class Sought:
+    """doc_ids that are looked for in many tables, one after the other.
+
+    Arrow makes a table of all that it looks for at every call, so of a long list it is given those alone that lie
+    between the least and the greatest doc_id of what it looks through.
+    """
+
+    def __init__(self, doc_ids: Collection[str]) -> None:
+        self._ids = pa.array(sorted(doc_ids), pa.string())
+
+    def among(self, column: Any) -> Any:
+        """Which rows of a column of doc_ids, an array or a chunked one, are looked for."""
+        low, high = (bound.as_py() for bound in pc.min_max(column).values())
+        start = stop = 0
+        if low is not None:
+            places = range(len(self._ids))
+            start = bisect_left(places, low, key=self._at)
+            stop = bisect_right(places, high, lo=start, key=self._at)
+        return pc.is_in(column, self._ids.slice(start, stop - start))
+
+    def _at(self, place: int) -> str:
+        return str(self._ids[place])
 
 
 class Rewriting:

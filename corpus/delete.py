@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.deletion import Rewriting, next_name, read_ids, read_lines, rewriting
+from core.deletion import Rewriting, Sought, next_name, read_ids, read_lines, rewriting
 from core.errors import MGLMError
 from core.log import get_logger
 from core.manifest import FileEntry, read_manifest, sha256_file
@@ -48,13 +48,13 @@ class Deleting:
     """What a task needs to know: which documents go."""
 
     directory: Path
-    ids: frozenset[str]
+    ids: Sought
 
     def rewrite(self, path: str) -> Left:
         """Writes what is left of a file under its next name, if anything in it goes."""
         lang = path.split("/")[1].removeprefix("lang=")
         file = pq.ParquetFile(self.directory / path)
-        goes = pc.is_in(file.read(columns=["doc_id"]).column(0), pa.array(sorted(self.ids), pa.string()))
+        goes = self.ids.among(file.read(columns=["doc_id"]).column(0))
         if not pc.any(goes).as_py():
             return Left(path, None, [], 0, 0, 0, 0)
         table = file.read()
@@ -86,7 +86,7 @@ def delete_documents(documents: Path, *, ids: set[str], spark: SparkConfig) -> l
     with rewriting(documents, DOCUMENTS) as stage, spark_session("corpus delete", spark) as session:
         sizes = {entry.path: entry.bytes for entry in stage.manifest.files if entry.path.startswith("documents/lang=")}
         tasks = session.sparkContext.defaultParallelism * spark.partitions_per_core
-        deleting = Deleting(documents.resolve(), frozenset(ids))
+        deleting = Deleting(documents.resolve(), Sought(ids))
         results = run_tasks(session, into_bins(sizes, tasks), deleting.rewrite)
         changed = [left for left in results if left.doc_ids]
         if changed:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.deletion import next_name, rewriting
+from core.deletion import Sought, next_name, rewriting
 from core.errors import MGLMError
 from core.log import get_logger
 from core.manifest import FileEntry, Manifest, read_manifest, sha256_file, write_atomically
@@ -31,7 +31,7 @@ def delete_from_shards(shards: Path, doc_ids: set[str]) -> list[str]:
     Raises:
         MGLMError: no finished shards/1, or nothing would be left of them.
     """
-    wanted = pa.array(sorted(doc_ids), pa.string())
+    wanted = Sought(doc_ids)
     deleted: list[dict[str, Any]] = []
     with rewriting(shards, SHARDS) as stage:
         manifest = stage.manifest
@@ -103,20 +103,20 @@ def _in_stream_order(files: Sequence[FileEntry]) -> list[FileEntry]:
     return sorted(files, key=place)
 
 
-def _rewrite(shards: Path, entry: FileEntry, wanted: pa.Array) -> tuple[dict[str, Any], FileEntry | None]:
+def _rewrite(shards: Path, entry: FileEntry, wanted: Sought) -> tuple[dict[str, Any], FileEntry | None]:
     """What went of a file, nothing if it has none of them; and the entry of what is left."""
     gone: dict[str, Any] = {"documents": [], "tokens": 0, "n_bytes": 0}
     place = shards / next_name(entry.path)
     with pa.memory_map(str(shards / entry.path)) as source:
         reader: Any = pa.ipc.open_file(source)
         numbers = range(reader.num_record_batches)
-        if not any(pc.any(pc.is_in(reader.get_batch(n).column("doc_id"), wanted)).as_py() for n in numbers):
+        if not any(pc.any(wanted.among(reader.get_batch(n).column("doc_id"))).as_py() for n in numbers):
             return {}, entry
         rows = row_before = 0
         with place.open("wb") as file, pa.ipc.new_file(file, reader.schema) as writer:
             for number in numbers:
                 batch = reader.get_batch(number)
-                goes = pc.is_in(batch.column("doc_id"), wanted)
+                goes = wanted.among(batch.column("doc_id"))
                 lost, left = batch.filter(goes), batch.filter(pc.invert(goes))
                 lengths = pc.list_value_length(lost.column("tokens")).to_pylist()
                 places = np.flatnonzero(goes.to_numpy(False)).tolist()
