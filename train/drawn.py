@@ -7,6 +7,7 @@ their lengths are in the shards' list of deletions, and the streams are put toge
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from core.deletion import Sought
 from core.errors import MGLMError
 from core.manifest import write_atomically
 from model.checkpoint_meta import locate_checkpoint, read_meta
@@ -79,7 +81,8 @@ def record_deletion(run: Path, rows: list[dict[str, Any]]) -> None:
     """Adds rows of `drawn` to the run's own record, each once."""
     path = run / DELETIONS
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    new = [line for row in rows if (line := json.dumps(row, sort_keys=True)) not in set(lines)]
+    known = set(lines)
+    new = [line for row in rows if (line := json.dumps(row, sort_keys=True)) not in known]
     write_atomically(path, "".join(f"{line}\n" for line in [*lines, *new]))
 
 
@@ -96,10 +99,11 @@ def _streams_of_run(place: DataPlace, opened: Shards, doc_ids: set[str]) -> tupl
         )
     since = deletions[states.index(place.shards) :]
     deleted = [document for deletion in since for document in deletion["documents"]]
+    wanted = Sought(doc_ids)
     found: list[Place] = []
     lengths: dict[str, int] = {}
     for lang in sorted({*opened.languages, *(document["lang"] for document in deleted)}):
-        sizes, index_of = _documents_of(opened, lang, doc_ids)
+        sizes, index_of = _documents_of(opened, lang, wanted)
         for deletion in reversed(since):  # the last one first: its places are those of what it found
             gone = [document for document in deletion["documents"] if document["lang"] == lang]
             places = np.array([document["index"] for document in gone], np.int64)
@@ -113,9 +117,8 @@ def _streams_of_run(place: DataPlace, opened: Shards, doc_ids: set[str]) -> tupl
     return found, lengths
 
 
-def _documents_of(opened: Shards, lang: str, doc_ids: set[str]) -> tuple[NDArray[np.int64], dict[str, int]]:
+def _documents_of(opened: Shards, lang: str, wanted: Sought) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Stream lengths of a language's documents in order, and the numbers of those wanted."""
-    wanted = pa.array(sorted(doc_ids), pa.string())
     sizes: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     index_of: dict[str, int] = {}
     before = 0
@@ -125,7 +128,7 @@ def _documents_of(opened: Shards, lang: str, doc_ids: set[str]) -> tuple[NDArray
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
                 sizes.append(pc.list_value_length(batch.column("tokens")).to_numpy().astype(np.int64) + STREAM_EXTRA)
-                for row in np.flatnonzero(pc.is_in(batch.column("doc_id"), wanted).to_numpy(False)).tolist():
+                for row in np.flatnonzero(wanted.among(batch.column("doc_id")).to_numpy(False)).tolist():
                     index_of[batch.column("doc_id")[row].as_py()] = before + row
                 before += batch.num_rows
     return np.concatenate(sizes), index_of
@@ -144,14 +147,21 @@ def _hits(sampler: Sampler, lengths: Mapping[str, int], documents: list[Place], 
     """Numbers of the draws before `draws` that touch each document. A window past the stream's end goes on at 0."""
     found: list[list[int]] = [[] for _ in documents]
     of_lang: dict[str, list[int]] = {}
-    for index, document in enumerate(documents):
-        of_lang.setdefault(document.lang, []).append(index)
+    for index in sorted(range(len(documents)), key=lambda index: documents[index].start):
+        of_lang.setdefault(documents[index].lang, []).append(index)
+    stops = {lang: [documents[index].stop for index in of_one] for lang, of_one in of_lang.items()}
     for first in range(0, draws if of_lang else 0, DRAWS_AT_ONCE):
         count = min(DRAWS_AT_ONCE, draws - first)
         for number, draw in enumerate(sampler.draw_many(first, count), start=first):
-            for index in of_lang.get(draw.lang, ()):
-                start, stop = documents[index].start, documents[index].stop
-                wraps = start < draw.stop - lengths[draw.lang]
-                if (draw.start < stop and start < draw.stop) or wraps:
-                    found[index].append(number)
+            if draw.lang not in of_lang:
+                continue
+            # Documents do not overlap, so those that a stretch touches stand side by side; no draw goes round twice.
+            of_one, length = of_lang[draw.lang], lengths[draw.lang]
+            for start, stop in ((draw.start, min(draw.stop, length)), (0, draw.stop - length)):
+                for place in range(bisect_right(stops[draw.lang], start), len(of_one)):
+                    document = of_one[place]
+                    if documents[document].start >= stop:
+                        break
+                    if not found[document] or found[document][-1] != number:
+                        found[document].append(number)
     return found

@@ -4,15 +4,19 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import MGLMError
 from model.checkpoint_meta import CHECKPOINT, META_NAME
 from tokenizer.delete import delete_from_shards
+from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
 from train.continuing import DataPlace
-from train.drawn import DELETIONS, drawn, record_deletion
+from train.drawn import DELETIONS, Place, _hits, drawn, record_deletion
 
 STEPS, WINDOWS = 30, 4
 SHARES = {"en": 0.5, "hi": 0.3, "th": 0.2}
@@ -116,3 +120,36 @@ def test_shards_without_a_document_are_those_of_the_others(shards_directory: Pat
     with pytest.raises(MGLMError, match="no document that would be left"):
         delete_from_shards(left, {doc_id for of_lang in ids.values() for doc_id in of_lang})
     Shards.open(left, verify=True)
+
+
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=30), st.integers(1, 40), st.integers(0, 60), st.randoms())
+def test_draws_are_held_against_every_document(sizes: list[int], window: int, draws: int, random: Any) -> None:
+    documents, length = [], 0
+    for number, size in enumerate(sizes):
+        documents.append(Place(str(number), "en", length, length + size))
+        length += size
+    documents = random.sample(documents, random.randint(1, len(documents)))
+    sampler = Sampler({"en": length, "hi": 50}, {"en": 0.7, "hi": 0.3}, window, 5)
+    expected: list[list[int]] = [[] for _ in documents]
+    for number in range(draws):
+        draw = sampler.draw(number)
+        if draw.lang == "en":
+            for document, of_document in zip(documents, expected, strict=True):
+                touched = draw.start < document.stop and document.start < draw.stop
+                if touched or document.start < draw.stop - length:
+                    of_document.append(number)
+    assert _hits(sampler, {"en": length, "hi": 50}, documents, draws) == expected
+
+
+def test_a_draw_is_not_held_against_documents_far_from_it() -> None:
+    class Looked(list[Place]):
+        looks = 0
+
+        def __getitem__(self, index: Any) -> Any:
+            Looked.looks += 1
+            return super().__getitem__(index)
+
+    documents = Looked(Place(str(number), "en", 10 * number, 10 * number + 10) for number in range(2_000))
+    sampler = Sampler({"en": 20_000}, {"en": 1.0}, 10, 5)
+    assert sum(map(len, _hits(sampler, {"en": 20_000}, documents, 1_000))) == 1_000
+    assert Looked.looks < 10_000  # 2,000,000 where each draw meets each document
