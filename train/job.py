@@ -82,7 +82,8 @@ def nothing_trained(output: Path) -> bool:
         return False
     if json.loads(marker.read_text("utf-8")).get("schema") != CHECKPOINT:
         return False
-    return not read_metrics(output / METRICS) and not any((output / CHECKPOINTS).glob("step-*"))
+    # Checkpoints first: the rows of a long run, all in memory, are most of a gigabyte.
+    return not any((output / CHECKPOINTS).glob("step-*")) and not read_metrics(output / METRICS)
 
 
 def check_layout(section: str, config: TrainingConfig, model: ModelConfig, vocab_size: int, world_size: int) -> None:
