@@ -110,8 +110,13 @@ def inputs_of_files(paths: Sequence[Path]) -> dict[str, str]:
     return identities
 
 
-def describe_files(directory: Path, rows: Mapping[str, int]) -> list[FileEntry]:
-    """Size and sha256 of every data file below `directory`, without manifests, markers and Spark's own files."""
+def describe_files(
+    directory: Path, rows: Mapping[str, int], known: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[FileEntry]:
+    """Size and sha256 of every data file below `directory`, without manifests, markers and Spark's own files.
+
+    `known`: bytes and sha256 by relative path, as they were written; a file of that size is not read again.
+    """
     entries = []
     for path in sorted(directory.rglob("*")):
         relative = path.relative_to(directory)
@@ -121,7 +126,9 @@ def describe_files(directory: Path, rows: Mapping[str, int]) -> list[FileEntry]:
         if (path.name.startswith("_") and not path.name.startswith("__")) or path.name.endswith(".crc"):
             continue
         key = relative.as_posix()
-        entries.append(FileEntry(path=key, rows=rows.get(key), bytes=path.stat().st_size, sha256=sha256_file(path)))
+        size, written = path.stat().st_size, (known or {}).get(key)
+        sha256 = written["sha256"] if written is not None and written["bytes"] == size else sha256_file(path)
+        entries.append(FileEntry(path=key, rows=rows.get(key), bytes=size, sha256=sha256))
     return entries
 
 

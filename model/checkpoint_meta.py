@@ -110,8 +110,9 @@ def checkpoint_hash(path: Path) -> str:
     """What a stage records as its input when it begins with the checkpoint that PATH means, as in `locate_checkpoint`.
 
     The manifest's hash where training came to its end, else a hash of the step's files: weights, not only their shape.
+    Their sums are those that the meta lists, as every process asks, and whoever loads them looks whether they hold.
     """
     if (path / MANIFEST_NAME).exists():
         return read_manifest(path, CHECKPOINT).content_hash()
     step, _ = locate_checkpoint(path)
-    return hash_of([entry.model_dump() for entry in describe_files(step, {})])
+    return hash_of([entry.model_dump() for entry in describe_files(step, {}, read_meta(step).get("files", {}))])

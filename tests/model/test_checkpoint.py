@@ -9,7 +9,9 @@ import psutil
 import pytest
 import torch
 
+from core import manifest
 from core.errors import MGLMError
+from core.manifest import describe_files, hash_of, sha256_file
 from model import checkpoint, parallel
 from model.checkpoint import CheckpointSave, latest_checkpoint, load_checkpoint, save_checkpoint
 from model.checkpoint_meta import checkpoint_hash, damage, locate_checkpoint
@@ -119,6 +121,21 @@ def test_other_weights_are_another_input_however_alike_the_rest(tmp_path: Path) 
     assert checkpoint_hash(tmp_path) == first
     (step / "__0_0.distcp").write_bytes(b"WEIGHTS")
     assert checkpoint_hash(step) != first
+
+
+def test_an_input_is_told_by_the_sums_it_was_written_with_and_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = TinyTraining(MODEL, Topology(), distributed_optimizer=False)
+    step = save_checkpoint(tmp_path / "checkpoints", training.chunks, None, None, training.meta(2))
+    of_bytes = hash_of([entry.model_dump() for entry in describe_files(step, {})])
+    read: list[str] = []
+    monkeypatch.setattr(manifest, "sha256_file", lambda path: read.append(path.name) or sha256_file(path))
+    assert checkpoint_hash(step) == of_bytes
+    assert read == ["meta.json"]
+    with (step / "common.pt").open("ab") as file:
+        file.write(b"more")  # of another size than was written
+    assert checkpoint_hash(step) == hash_of([entry.model_dump() for entry in describe_files(step, {})]) != of_bytes
 
 
 def test_training_goes_on_while_a_checkpoint_is_written_by_this_process_alone(
