@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,13 +41,13 @@ log = get_logger("serve.worker")
 class Inbox:
     """Reads messages in a thread of its own, so that a cancellation is heard while the model runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Iterable[bytes]) -> None:
         self.batches: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self.cancelled: set[int] = set()
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read, args=[lines], daemon=True).start()
 
-    def _read(self) -> None:
-        for line in sys.stdin.buffer:
+    def _read(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
             message = json.loads(line)
             if "cancel" in message:
                 self.cancelled.update(message["cancel"])
@@ -93,7 +93,11 @@ def main() -> None:
         sys.exit(2)
     about = {"id": arguments.model.resolve().name, "revision": revision, **described(summarizer)}
     say(out, {"ready": {**about, "load_s": round(time.perf_counter() - started, 3)}})
-    inbox = Inbox()
+    work_through(summarizer, Inbox(sys.stdin.buffer), out, revision)
+
+
+def work_through(summarizer: Summarizer, inbox: Inbox, out: TextIO, revision: str) -> None:
+    """Does batch after batch until the input ends."""
     while (message := inbox.batches.get()) is not None:
         started = time.perf_counter()
         jobs = message["batch"]
@@ -102,7 +106,7 @@ def main() -> None:
             generate(
                 summarizer, jobs, stream if message["stream"] else batch, inbox, partial(say, out, revision=revision)
             )
-        inbox.cancelled.difference_update(ids)
+        inbox.cancelled.clear()  # with what came too late for batches before; nobody knows of a next one yet
         say(out, {"done": time.perf_counter() - started})
 
 

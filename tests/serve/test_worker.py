@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+import queue
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -6,7 +7,8 @@ import pytest
 
 from core.errors import MGLMError
 from model.summarizer import Summarizer, SummaryRequest
-from serve.worker import batch, described, generate
+from serve import worker
+from serve.worker import Inbox, batch, described, generate, work_through
 from tests.serve.tiny_model import article
 
 SETTINGS = {"num_beams": 2, "max_new_tokens": 6}
@@ -51,3 +53,19 @@ def test_the_longest_summary_is_what_the_model_has_positions_for(summarizer: Sum
     assert summarizer.settings({"max_new_tokens": most})
     with pytest.raises(MGLMError, match="max_new_tokens"):
         summarizer.settings({"max_new_tokens": most + 1})
+
+
+def test_what_is_cancelled_too_late_is_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def lines() -> Iterator[bytes]:
+        for number in range(3):
+            yield b'{"batch": [{"id": %d}], "stream": false}' % number
+            said.get()
+            yield b'{"cancel": [%d]}' % number
+        yield b'{"batch": [{"id": 3}], "stream": false}'
+
+    monkeypatch.setattr(worker, "generate", lambda *_: None)
+    inbox, out = Inbox(lines()), SimpleNamespace(write=said.put, flush=lambda: None)
+    work_through(SimpleNamespace(), inbox, out, "")  # type: ignore[arg-type]
+    assert inbox.cancelled == set()
