@@ -47,8 +47,10 @@ def next_parts(parts: Sequence[Part], rows: Mapping[int, PartRow], needed: int |
 def kept_parts(parts: Sequence[Part], rows: Mapping[int, PartRow], needed: int | None) -> list[PartRow]:
     """The rows of a language that are in its stream, once `next_parts` asks for no more."""
     kept: list[PartRow] = []
+    reached = 0
     for part in parts:
-        if needed is not None and sum(row.stream for row in kept) >= needed:
+        if needed is not None and reached >= needed:
             break
         kept.append(rows[part.number])
+        reached += kept[-1].stream
     return [row for row in kept if row.rows]

@@ -83,3 +83,14 @@ def test_the_need_is_the_budget_by_the_shares_of_the_languages_that_have_documen
     whole = math.fsum(shares[lang] for lang in needed)
     for lang, tokens in needed.items():
         assert tokens == pytest.approx(budget * shares[lang] / whole, abs=1.001, rel=1e-9)
+
+
+def test_each_part_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [Part(number, "en", number, 1_000) for number in range(1_000)]
+    rows = {part.number: written(part, [10, 20], None) for part in parts}
+    counted: list[PartRow] = []
+    stream = PartRow.stream.fget
+    assert stream is not None
+    monkeypatch.setattr(PartRow, "stream", property(lambda row: counted.append(row) or stream(row)))
+    assert len(kept_parts(parts, rows, 29_999)) == 1_000
+    assert len(counted) <= 1_000
