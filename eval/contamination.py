@@ -6,9 +6,10 @@ apart: an article that was seen is no answer that was seen.
 """
 
 import json
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -112,20 +113,19 @@ def _name(path: Path) -> str:
     return path.resolve().name
 
 
-def merged(found: Sequence[Mapping[int, tuple[int, list[str]]]]) -> dict[int, tuple[int, list[str]]]:
-    """What all files have, in the order of the files."""
-    together: dict[int, tuple[int, list[str]]] = {}
+def merged(found: Iterable[Mapping[int, tuple[int, Sequence[str]]]]) -> dict[int, tuple[str, ...]]:
+    """Of what all files have, the three documents with the smallest doc_id."""
+    together: dict[int, tuple[str, ...]] = {}
     for of_file in found:
-        for hash_, (count, ids) in of_file.items():
-            before, first = together.get(hash_, (0, []))
-            together[hash_] = (before + count, sorted([*first, *ids])[:3])
+        for hash_, (_, ids) in of_file.items():  # a document is that of many stretches, and held once
+            together[hash_] = tuple(sorted([*together.get(hash_, ()), *map(sys.intern, ids)])[:3])
     return together
 
 
-def row_of(stretches: Stretches, seen: Mapping[int, tuple[int, list[str]]]) -> dict[str, Any]:
+def row_of(stretches: Stretches, seen: Mapping[int, Sequence[str]]) -> dict[str, Any]:
     """What is known of one text: how many of its stretches were seen, and in which documents."""
     hits = [seen[hash_] for hash_ in stretches.hashes.tolist() if hash_ in seen]
-    ids = Counter(doc_id for _, first in hits for doc_id in first)
+    ids = Counter(doc_id for first in hits for doc_id in first)
     return {
         "set": stretches.set_name,
         "id": stretches.id,

@@ -5,7 +5,7 @@ scratch files: a killed job goes on with the files that are missing.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -32,22 +32,34 @@ def search(
     wanted: Path,
     journal: Path,
     tasks: int,
-) -> list[Found]:
-    """What each file of documents has of the hashes in `wanted` (.npy). `sizes`: bytes of each file by its path;
-    `lengths`: units of a stretch by language.
+) -> Iterator[Found]:
+    """What each file of documents has of the hashes in `wanted` (.npy), one after the other from its note: all of them
+    together would be more than a driver takes. `sizes`: bytes of each file by its path; `lengths`: units of a stretch
+    by language.
 
     Raises:
         MGLMError: a worker cannot read a file.
     """
     work = partial(search_file, documents.resolve(), dict(lengths), wanted.resolve(), journal.resolve())
-    return run_tasks(session, into_bins(sizes, tasks), work)
+    run_tasks(session, into_bins(sizes, tasks), work)
+    return (read_note(journal, path) for path in sizes)
 
 
-def search_file(documents: Path, lengths: dict[str, int], wanted: Path, journal: Path, path: str) -> Found:
-    """One file, or the note of it that is there."""
-    note = journal / f"{hash_of(path)}.json"
+def read_note(journal: Path, path: str) -> Found:
+    """What was found in a file."""
+    note = json.loads(_note(journal, path).read_text("ascii"))
+    return {int(hash_): (count, ids) for hash_, (count, ids) in note.items()}
+
+
+def _note(journal: Path, path: str) -> Path:
+    return journal / f"{hash_of(path)}.json"
+
+
+def search_file(documents: Path, lengths: dict[str, int], wanted: Path, journal: Path, path: str) -> None:
+    """Notes what one file has, if that is not noted yet."""
+    note = _note(journal, path)
     if note.exists():
-        return {int(hash_): (count, ids) for hash_, (count, ids) in json.loads(note.read_text("ascii")).items()}
+        return
     hashes = _load(wanted)
     found: Found = {}
     for group in survey_file(documents, path):
@@ -59,7 +71,6 @@ def search_file(documents: Path, lengths: dict[str, int], wanted: Path, journal:
                         count, ids = found.setdefault(hash_, (0, []))
                         found[hash_] = (count + 1, ids if len(ids) >= DOCUMENTS_SHOWN else [*ids, doc_id])
     write_atomically(note, json.dumps(found))
-    return found
 
 
 def wanted_of(texts: Sequence[str], length: int, hashes: Wanted) -> list[list[int]]:
@@ -67,9 +78,10 @@ def wanted_of(texts: Sequence[str], length: int, hashes: Wanted) -> list[list[in
     stretches, counts = hashes_of_texts(texts, length)
     ends = np.cumsum(counts)
     wanted: list[list[int]] = [[] for _ in texts]
-    places = np.flatnonzero(hashes.likely(stretches))
-    for number in np.unique(np.searchsorted(ends, places, side="right")).tolist():
-        wanted[number] = hashes.among(stretches[ends[number] - counts[number] : ends[number]]).tolist()
+    places = hashes.places_in(stretches)
+    numbers, firsts = np.unique(np.searchsorted(ends, places, side="right"), return_index=True)
+    for number, found in zip(numbers.tolist(), np.split(stretches[places], firsts[1:]), strict=False):
+        wanted[number] = np.unique(found).tolist()
     return wanted
 
 

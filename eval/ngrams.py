@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from core.word_runs import Counts, Hashes, hashed_words, runs_of
 from tokenizer.fertility import word_unit
 
-_FILTER_BITS = 24
-_FILTER_SHIFT = np.uint64(64 - _FILTER_BITS)
+# Places of the bit table: 32 or more for each hash, between 2 and 256 MB of memory.
+_PLACES_FOR_EACH = 32
+_LEAST_BITS, _MOST_BITS = 24, 31
 
 
 def length_of(lang: str, words: int, characters: int) -> int:
@@ -39,22 +40,38 @@ class Wanted:
     def __init__(self, hashes: Hashes) -> None:
         """`hashes`: sorted, each once. May be a memory map."""
         self._hashes = hashes
-        self._table = np.zeros(1 << _FILTER_BITS, np.bool_)
-        self._table[hashes >> _FILTER_SHIFT] = True
+        bits = (_PLACES_FOR_EACH * len(hashes)).bit_length()
+        self._shift = np.uint64(64 - min(max(bits, _LEAST_BITS), _MOST_BITS))
+        self._table = np.zeros(1 << (61 - int(self._shift)), np.uint8)
+        for start in range(0, len(hashes), 1 << 20):
+            byte, bit = self._place(hashes[start : start + (1 << 20)])
+            first = np.flatnonzero(np.diff(byte, prepend=byte[0] + np.uint64(1)))  # of each byte: they are in order
+            self._table[byte[first]] |= np.bitwise_or.reduceat(bit, first)
 
     def likely(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Which of `hashes` may be wanted; hardly any other."""
-        found: NDArray[np.bool_] = self._table[hashes >> _FILTER_SHIFT]
+        byte, bit = self._place(hashes)
+        found: NDArray[np.bool_] = (self._table[byte] & bit) != 0
+        return found
+
+    def places_in(self, hashes: Hashes) -> NDArray[np.int64]:
+        """Where in `hashes` wanted ones stand, ascending."""
+        places = np.flatnonzero(self.likely(hashes))
+        if not len(places):
+            return places
+        asked = hashes[places]
+        nearest = np.minimum(np.searchsorted(self._hashes, asked), len(self._hashes) - 1)
+        found: NDArray[np.int64] = places[self._hashes[nearest] == asked]
         return found
 
     def among(self, hashes: Hashes) -> Hashes:
         """Those of `hashes` that are wanted, each once, sorted."""
-        likely: Hashes = np.unique(hashes[self.likely(hashes)])
-        if not len(likely) or not len(self._hashes):
-            return likely[:0]
-        places = np.minimum(np.searchsorted(self._hashes, likely), len(self._hashes) - 1)
-        found: Hashes = likely[self._hashes[places] == likely]
-        return found
+        return np.unique(hashes[self.places_in(hashes)])
+
+    def _place(self, hashes: Hashes) -> tuple[Hashes, NDArray[np.uint8]]:
+        """The byte of the table and the bit in it that stand for each hash."""
+        places = hashes >> self._shift
+        return places >> np.uint64(3), np.left_shift(np.uint8(1), (places & np.uint64(7)).astype(np.uint8))
 
 
 def union(parts: Sequence[Hashes]) -> Hashes:

@@ -2,9 +2,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,8 +17,11 @@ from core.examples import EXAMPLES, Example, Segment, write_examples
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
 from core.spark import SparkConfig, spark_session
 from core.stage import open_stage
+from eval import contamination_job
 from eval.config import EvalConfig
-from eval.contamination import contamination, table
+from eval.contamination import contamination, merged, table
+from eval.contamination_job import search, wanted_of
+from eval.ngrams import Wanted, hashes_of, union
 
 ENGLISH = "the river rose in spring and the old bridge held while people walked over it to see the water"
 UNSEEN = "nobody ever wrote down what the baker said to the miller about the price of flour that morning"
@@ -144,3 +149,39 @@ def test_two_sets_of_one_name_are_refused(documents: Path, examples: Path, tmp_p
     with pytest.raises(MGLMError, match="--examples; found two directories called xsum"):
         contamination(documents, [examples, other], tmp_path / "out", CONFIG, spark)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_found_stays_in_notes_and_is_read_file_by_file(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[object] = []
+
+    def run_here(_: Any, bins: list[list[str]], work: Any) -> list[object]:
+        answered.extend(work(path) for path in chain(*bins))
+        return answered
+
+    monkeypatch.setattr(contamination_job, "run_tasks", run_here)
+    english, chinese = hashes_of(ENGLISH, 13), hashes_of(CHINESE, 26)
+    np.save(tmp_path / "wanted.npy", union([english, chinese]))
+    sizes = {f"documents/lang={lang}/part-00000.parquet": 1 for lang in ("en", "zh")}
+    session: Any = None
+    found = search(session, documents, sizes, {"en": 13, "zh": 26}, tmp_path / "wanted.npy", tmp_path, 2)
+    assert answered == [None, None]
+    assert set(next(found)) == set(english.tolist())
+    assert set(next(found)) == set(chinese.tolist())
+
+
+def test_of_documents_with_a_stretch_the_smallest_three_are_named() -> None:
+    files: list[dict[int, tuple[int, list[str]]]] = [
+        {1: (9, ["d", "f"]), 2: (1, ["z"])}, {1: (2, ["e", "g"])}, {1: (1, ["a"])},
+    ]  # fmt: skip
+    assert merged(files) == merged(reversed(files)) == {1: ("a", "d", "e"), 2: ("z",)}
+
+
+def test_each_text_has_those_of_its_own_stretches_that_are_wanted() -> None:
+    texts = [UNSEEN, ENGLISH, "Short.", f"{ENGLISH} {UNSEEN}", f"{ENGLISH}. {ENGLISH}", ""]
+    wanted = Wanted(union([hashes_of(ENGLISH, 13)]))
+    found = wanted_of(texts, 13, wanted)
+    assert found == [wanted.among(hashes_of(text, 13)).tolist() for text in texts]
+    assert [len(some) > 0 for some in found] == [False, True, False, True, True, False]
+    assert wanted_of(texts, 13, Wanted(union([]))) == [[]] * len(texts)

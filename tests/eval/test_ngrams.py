@@ -46,3 +46,17 @@ def test_looking_up_finds_what_is_in_both(given_: list[int], asked: list[int], c
     wanted = union([np.array(given_ + common, np.uint64)])
     hashes = np.array([*asked, *common, *common], np.uint64)
     assert Wanted(wanted).among(hashes).tolist() == sorted({*given_, *common} & {*asked, *common})
+
+
+def test_hardly_any_other_is_likely_however_many_are_wanted() -> None:
+    random = np.random.default_rng(0)
+    wanted = Wanted(np.unique(random.integers(0, 2**64, 2_000_000, np.uint64)))
+    assert wanted.likely(random.integers(0, 2**64, 10_000, np.uint64)).mean() < 0.05
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 40)))
+def test_places_are_those_of_what_is_wanted(given_: list[int], asked: list[int], common: list[int]) -> None:
+    wanted = Wanted(union([np.array(given_ + common, np.uint64)]))
+    hashes = np.array([*asked, *common, *asked, *common], np.uint64)
+    expected = [place for place, value in enumerate(hashes.tolist()) if value in {*given_, *common}]
+    assert wanted.places_in(hashes).tolist() == expected
