@@ -1,5 +1,6 @@
 """Held-out documents of documents/1: a fixed few of each language, the same whatever machine wrote the files."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ from core.errors import MGLMError
 from core.languages import UNKNOWN
 from core.manifest import MADE_BY, Manifest
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, check_table
+
+_OPEN_AT_ONCE = 16  # files whose footers are read at once
 
 
 def heldout_languages(manifest: Manifest) -> list[str]:
@@ -24,17 +27,19 @@ def heldout_texts(documents: Path, manifest: Manifest, language: str, limit: int
     """At most `limit` held-out texts of a language: those with the smallest doc_id, which is a hash.
 
     Row groups are read from the smallest doc_id on, until none can hold a smaller one, and texts of the chosen alone:
-    a large corpus in the order of its hash, as the corpus stage writes it, costs little more than its footers. One file
-    is open at a time: a large language has thousands.
+    a large corpus in the order of its hash, as the corpus stage writes it, costs little more than its footers. A large
+    language has a hundred thousand of those on storage that takes its time for each, while a run's processes wait: some
+    are read at once. No more files are open.
 
     Raises:
         MGLMError: a file is missing, broken, or not of the documents/1 schema.
     """
     paths = [documents / path for path in files_of_languages(manifest, {language})]
-    groups = []
-    for number, path in enumerate(paths):
-        with _opened(path) as file:
-            groups += [(_smallest_id(file, group), number, group) for group in range(file.num_row_groups)]
+    with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
+        smallest_ids = list(pool.map(_smallest_ids, paths))
+    groups = [
+        (smallest, number, group) for number, ids in enumerate(smallest_ids) for group, smallest in enumerate(ids)
+    ]
     chosen: list[tuple[str, int, int]] = []  # doc_id, file, row group
     for smallest, number, group in sorted(groups):
         if len(chosen) == limit and smallest > chosen[-1][0]:
@@ -63,8 +68,9 @@ def _opened(path: Path) -> pq.ParquetFile:
     return file
 
 
-def _smallest_id(file: pq.ParquetFile, group: int) -> str:
-    """By the footer; "" where it does not say."""
-    column = file.metadata.row_group(group).column(file.schema_arrow.get_field_index("doc_id"))
-    statistics = column.statistics
-    return str(statistics.min) if statistics is not None and statistics.has_min_max else ""
+def _smallest_ids(path: Path) -> list[str]:
+    """Of each row group, by the footer; "" where it does not say."""
+    with _opened(path) as file:
+        place = file.schema_arrow.get_field_index("doc_id")
+        found = [file.metadata.row_group(group).column(place).statistics for group in range(file.num_row_groups)]
+    return [str(of_group.min) if of_group is not None and of_group.has_min_max else "" for of_group in found]

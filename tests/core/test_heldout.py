@@ -1,7 +1,9 @@
 """Held-out documents are chosen by their hash, so however files are cut the same ones are measured."""
 
 import resource
+import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,6 +66,20 @@ def test_a_language_of_more_files_than_a_process_may_open_is_read(tmp_path: Path
         assert sorted(heldout_texts(tmp_path, manifest, "fr", 100)) == sorted(texts)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+
+def test_footers_are_waited_for_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = write(tmp_path, "fr", [rows([f"text {n}"], "heldout") for n in range(8)])
+    together, opened = threading.Barrier(4), pq.ParquetFile
+
+    def wait_for_others(path: Path) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            together.wait(timeout=30)
+        return opened(path)
+
+    monkeypatch.setattr(pq, "ParquetFile", wait_for_others)
+    assert len(heldout_texts(tmp_path, manifest, "fr", 3)) == 3
+    assert together.n_waiting == 0
 
 
 def test_the_undetermined_bucket_is_no_language(tmp_path: Path) -> None:
