@@ -150,5 +150,5 @@ def delete(
     from corpus.delete import delete_documents, wanted_ids
 
     spark = RunConfig(config, set_ or ()).section("spark", SparkConfig)
-    for doc_id in delete_documents(documents, ids=wanted_ids(documents, ids, urls), spark=spark):
+    for doc_id in delete_documents(documents, ids=wanted_ids(documents, ids, urls, spark), spark=spark):
         typer.echo(doc_id)

@@ -6,6 +6,7 @@ corpus that is built anew leaves them out with `corpus.rules.blocked_ids`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +22,6 @@ from core.spark import SparkConfig, into_bins, run_tasks, spark_session
 from core.text import normalise
 from corpus.counts import write_counts
 from corpus.merge import DELETED, content_of, write_documents
-from corpus.merge import DOCUMENTS as DOCUMENTS_FOLDER
 
 DELETED_TABLE = pa.schema(
     [pa.field("doc_id", pa.string(), nullable=False), pa.field("lang", pa.string(), nullable=False)]
@@ -97,7 +97,7 @@ def delete_documents(documents: Path, *, ids: set[str], spark: SparkConfig) -> l
     return deleted
 
 
-def wanted_ids(documents: Path, ids: Path | None, urls: Path | None) -> set[str]:
+def wanted_ids(documents: Path, ids: Path | None, urls: Path | None, spark: SparkConfig) -> set[str]:
     """The doc_ids that a list of ids or of URLs means; a URL may be that of several documents, or of none.
 
     Raises:
@@ -112,17 +112,22 @@ def wanted_ids(documents: Path, ids: Path | None, urls: Path | None) -> set[str]
         return read_ids(ids)
     addresses = {normalise(url) for url in read_lines(urls, "URLs")}
     values = pa.array(sorted(addresses), pa.string())
-    found: set[str] = set()
-    known: set[str] = set()
-    for entry in read_manifest(documents, DOCUMENTS).files:
-        if entry.path.startswith(f"{DOCUMENTS_FOLDER}/"):
-            for batch in pq.ParquetFile(documents / entry.path).iter_batches(columns=["doc_id", "url"]):
-                rows = batch.filter(pc.fill_null(pc.is_in(batch.column("url"), values), False))
-                found.update(rows.column("doc_id").to_pylist())
-                known.update(rows.column("url").to_pylist())
-    if missing := sorted(addresses - known):
+    files = [entry for entry in read_manifest(documents, DOCUMENTS).files if entry.path.startswith("documents/lang=")]
+    with spark_session("corpus delete", spark) as session:
+        tasks = session.sparkContext.defaultParallelism * spark.partitions_per_core
+        bins = into_bins({entry.path: entry.bytes for entry in files}, tasks)
+        rows = run_tasks(session, bins, partial(_with_urls, documents.resolve(), values))
+    found = {doc_id for of_file in rows for doc_id, _ in of_file}
+    if missing := sorted(addresses - {url for of_file in rows for _, url in of_file}):
         log.warning("%d of %d URLs are those of no document, e.g. %s", len(missing), len(addresses), missing[0])
     return found
+
+
+def _with_urls(documents: Path, urls: pa.Array, path: str) -> list[tuple[str, str]]:
+    """Of the documents of a file that have one of these URLs, doc_id and URL."""
+    table = pq.ParquetFile(documents / path).read(columns=["doc_id", "url"])
+    table = table.filter(pc.is_in(table.column("url"), urls))
+    return list(zip(table.column("doc_id").to_pylist(), table.column("url").to_pylist(), strict=True))
 
 
 def _commit(stage: Rewriting, changed: Sequence[Left]) -> None:

@@ -41,7 +41,7 @@ def delete(
     spark = run_config.section("spark", SparkConfig)
     if urls is not None and documents is None:
         raise MGLMError("mglm delete --urls", expected="--documents DIR, which knows documents by their URLs")
-    wanted = wanted_ids(documents or Path(), ids, urls)
+    wanted = wanted_ids(documents or Path(), ids, urls, spark)
     lines = []
     for run in runs:
         assert shards is not None

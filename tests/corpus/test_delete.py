@@ -145,15 +145,28 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new(
     assert set(rows_of(documents)) == set(before) - ids
 
 
-def test_documents_are_found_by_their_url(documents: Path, tmp_path: Path) -> None:
+def test_documents_are_found_by_their_url_file_by_file_by_workers(
+    documents: Path, tmp_path: Path, spark: SparkConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[str] = []
+
+    def run_here(_: Any, bins: list[list[str]], work: Any) -> list[Any]:
+        searched.extend(path for of_task in bins for path in of_task)
+        return [work(path) for of_task in bins for path in of_task]
+
+    monkeypatch.setattr(corpus.delete, "run_tasks", run_here)
     rows = rows_of(documents)
     urls = tmp_path / "urls.txt"
     urls.write_text("https://example.org/70\n\n https://example.org/71 \nhttps://example.org/none\n")
     expected = {
         doc_id for doc_id, row in rows.items() if row["url"] in ("https://example.org/70", "https://example.org/71")
     }
-    assert wanted_ids(documents, None, urls) == expected
+    assert wanted_ids(documents, None, urls, spark) == expected
     assert len(expected) == 2
+    paths = [entry.path for entry in read_manifest(documents, DOCUMENTS).files if entry.path.startswith("documents/")]
+    assert sorted(searched) == paths
+    monkeypatch.undo()
+    assert wanted_ids(documents, None, urls, spark) == expected
 
 
 def test_mistakes_are_told_before_anything_changes(documents: Path, tmp_path: Path, spark: SparkConfig) -> None:
