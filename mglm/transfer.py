@@ -200,7 +200,9 @@ def pull(address: str, directory: Path, *, jobs: int = 8) -> Path:
             action="choose another --output",
         )
     partial = directory.with_name(directory.name + PARTIAL)
-    missing = [entry for entry in files if not _is_there(partial / entry.path, entry)]
+    with ThreadPoolExecutor(jobs) as pool:
+        there = list(pool.map(lambda entry: _is_there(partial / entry.path, entry), files))
+    missing = [entry for entry, is_there in zip(files, there, strict=True) if not is_there]
 
     def fetch(entry: FileEntry) -> None:
         path = partial / entry.path

@@ -1,14 +1,16 @@
 """A `file:` address stands for a store here; drills/object_store.py takes the same road to an S3 server."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import MANIFEST_NAME, MARKER_NAME, read_manifest
+from core.manifest import MANIFEST_NAME, MARKER_NAME, FileEntry, read_manifest
 from core.schemas import SHARDS
 from core.stage import open_stage
+from mglm import transfer
 from mglm.transfer import BEGUN_NAME, SNAPSHOT_NAME, Store, pull, push
 
 
@@ -84,6 +86,22 @@ def test_a_pull_that_was_cut_goes_on_and_leaves_nothing_of_another(stage: Path, 
     assert contents(tmp_path / "here") == contents(stage)
     assert (tmp_path / "here" / "lang=en" / "part.arrow").stat().st_ino == kept
     assert not partial.exists()
+
+
+def test_what_a_cut_pull_left_is_checked_by_as_many_as_fetch(
+    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"file://{tmp_path}/store"
+    push(stage, address)
+    together, is_there = threading.Barrier(2), transfer._is_there
+
+    def wait_for_the_other(path: Path, entry: FileEntry) -> bool:
+        together.wait(timeout=30)
+        return is_there(path, entry)
+
+    monkeypatch.setattr(transfer, "_is_there", wait_for_the_other)
+    pull(address, tmp_path / "here", jobs=2)
+    assert contents(tmp_path / "here") == contents(stage)
 
 
 def test_damage_on_either_side_is_found(stage: Path, tmp_path: Path) -> None:
