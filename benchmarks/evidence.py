@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, default=12_000)
     parser.add_argument("--heldout-documents", type=int, default=4, help="of each language, that are measured on [4]")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--report", action="store_true", help="train nothing: report the seeds that are finished")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at once, a core each")
     arguments = parser.parse_args()
     set_up_logging()
@@ -101,8 +102,11 @@ def main() -> None:
         log.warning("%s is not there: no plans at mC4's proportions", arguments.mc4)
         arguments.only.remove("mc4")
     runs = plan_runs(arguments.only, arguments.seeds)
-    prepare(arguments.work, sorted({run.tokenizer for run in runs}), arguments)
-    train_all(arguments.work, runs, arguments)
+    if arguments.report:
+        runs = whole_seeds(arguments.work, runs)
+    else:
+        prepare(arguments.work, sorted({run.tokenizer for run in runs}), arguments)
+        train_all(arguments.work, runs, arguments)
     sizes = {
         code: count["bytes"] for code, count in read_manifest(arguments.work / "documents", DOCUMENTS).counts.items()
     }
@@ -223,6 +227,12 @@ def train(work: Path, run: Run, arguments: argparse.Namespace) -> Run:
 
 def is_finished(work: Path, run: Run) -> bool:
     return (work / "runs" / run.name / "manifest.json").exists()
+
+
+def whole_seeds(work: Path, runs: Sequence[Run]) -> list[Run]:
+    """Runs of those seeds of which an experiment's every run is finished."""
+    missing = {(run.experiment, run.seed) for run in runs if not is_finished(work, run)}
+    return [run for run in runs if (run.experiment, run.seed) not in missing]
 
 
 def scores_of(work: Path, run: Run) -> dict[str, float]:
