@@ -20,6 +20,7 @@ from core.manifest import write_atomically
 DOCS = Path(__file__).parents[1] / "docs"
 LEAST_BYTES = 100_000  # languages with less are left out of groups: their scores are of a document or two
 GROUPS = ("high", "middle", "low")
+LARGEST = "five largest"
 BASELINES = {"plans": "raw", "mc4": "raw", "tokenizers": "raw", "objectives": "all three"}
 TITLES = {
     "plans": "Plans, one tokenizer",
@@ -99,7 +100,7 @@ def write(scores: Scores, sizes: Mapping[str, int], pages: Mapping[str, float], 
     write_record(
         "evidence",
         "Does two-stage balancing do what the paper says?",
-        ["experiment: variant", "high", "middle", "low", "all", "other scripts"],
+        ["experiment: variant", LARGEST, *GROUPS, "all", "other scripts"],
         rows,
         remarks=[
             "Held-out bits per byte, means over the languages of a group; below the first row of an experiment the "
@@ -111,13 +112,15 @@ def write(scores: Scores, sizes: Mapping[str, int], pages: Mapping[str, float], 
 
 
 def groups_of(sizes: Mapping[str, int], amounts: Mapping[str, float]) -> dict[str, list[str]]:
-    """Languages with enough text in thirds by an amount, falling; and those whose scripts lack the authors' marks."""
+    """Languages with enough text in thirds by an amount, falling; the five largest of them; and those in whose scripts
+    the authors' code finds no sentence end."""
     enough = sorted(
         (code for code, size in sizes.items() if size >= LEAST_BYTES and code in amounts),
         key=lambda code: (-amounts[code], code),
     )
     bounds = [round(index * len(enough) / len(GROUPS)) for index in range(len(GROUPS) + 1)]
-    groups = {name: enough[bounds[index] : bounds[index + 1]] for index, name in enumerate(GROUPS)}
+    groups = {LARGEST: enough[:5]}  # whose loss a group's mean would hide
+    groups |= {name: enough[bounds[index] : bounds[index + 1]] for index, name in enumerate(GROUPS)}
     script = {language.code: language.script for language in languages().values()}
     groups["all"] = enough
     groups["other scripts"] = [code for code in enough if script[code] in UNMARKED]
@@ -180,20 +183,22 @@ def head(made: Mapping[str, Any], groups: Mapping[str, Sequence[str]], sizes: Ma
         for name in GROUPS
         if name in groups
     )
-    return f"""# Evidence: does two-stage balancing do what the paper says?
-
-Made by `python -m benchmarks.evidence`. Every model has {made["layers"]} layers of {made["hidden"]} and
-{made["vocab_size"]:,} pieces, and is trained for {made["steps"]} steps of {made["batch"]} rows of {made["window"]}
-tokens, {tokens / 1e6:.1f} million in all, on {made["source"]}. {made["heldout_share"]:.0%} of the documents are
-held out by their hash, before anything is trained; of each language {made["heldout_documents"]} of them are measured.
-Shares follow the bytes of text. Groups are thirds of the languages with at least {LEAST_BYTES // 1000} kB: {members};
-*other scripts*: those in whose scripts the authors' code finds no sentence end. Figures are bits per byte, of which
-fewer are better; ± are 95 % intervals over seeds.
-
-Most of these documents are translations of each other, so a language is not far from its neighbours; and a model of
-this size on so few tokens shows what sampling does early in a training, not what is left of it after 600,000 steps.
-UniMax with one epoch at most is all but uniform where the budget is small against the text, as here.
-"""
+    paragraphs = [
+        f"Made by `python -m benchmarks.evidence`. Every model has {made['layers']} layers of {made['hidden']} and "
+        f"{made['vocab_size']:,} pieces, and is trained for {made['steps']} steps of {made['batch']} rows of "
+        f"{made['window']} tokens, {tokens / 1e6:.1f} million in all, on {made['source']}. {made['heldout_share']:.0%} "
+        f"of the documents are held out by their hash, before anything is trained; of each language "
+        f"{made['heldout_documents']} of them are measured. Shares follow the bytes of text. Groups are thirds of the "
+        f"languages with at least {LEAST_BYTES // 1000} kB: {members}; *other scripts*: those in whose scripts the "
+        "authors' code finds no sentence end. Figures are bits per byte, of which fewer are better; ± are 95 % "
+        "intervals over seeds.",
+        "Most of these documents are translations of each other, so a language is not far from its neighbours; and a "
+        "model of this size on so few tokens shows what sampling does early in a training, not what is left of it "
+        "after 600,000 steps. UniMax with one epoch at most is all but uniform where the budget is small against the "
+        "text, as here.",
+    ]
+    filled = (textwrap.fill(paragraph, 120, break_on_hyphens=False) for paragraph in paragraphs)
+    return "\n\n".join(["# Evidence: does two-stage balancing do what the paper says?", *filled]) + "\n"
 
 
 def section(
@@ -219,14 +224,15 @@ def conclusion(plans: Scores, groups: Mapping[str, Sequence[str]]) -> str:
     ours = by_variant["two-stage"]
 
     def told(other: str) -> str:
-        found = {name: difference(ours, by_variant[other], groups[name]) for name in GROUPS}
-        return ",\n".join(f"{name}-resource languages {found[name].word} ({found[name]})" for name in reversed(GROUPS))
+        found = {name: difference(ours, by_variant[other], codes) for name, codes in groups.items()}
+        parts = [f"{name}-resource languages {found[name].word} ({found[name]})" for name in reversed(GROUPS)]
+        return ", ".join(parts) + f", the {LARGEST} {found[LARGEST].word} ({found[LARGEST]})"
 
-    return f"""**Conclusion.** Under two-stage balancing, against drawing languages as often as they come,
-{told("raw")}.
-Against α = 0.3 alone, {told("alpha")}.
-Against UniMax, {told("unimax")}.
-"""
+    said = (
+        "**Conclusion.** Under two-stage balancing, against drawing languages as often as they come, "
+        f"{told('raw')}. Against α = 0.3 alone, {told('alpha')}. Against UniMax, {told('unimax')}."
+    )
+    return textwrap.fill(said, 120, break_on_hyphens=False) + "\n"
 
 
 def proportions(made: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> str:
