@@ -69,9 +69,13 @@ def limit_epochs(
         )
     # Languages reach their limits in the order of limit / share, as λ grows.
     order = sorted((index for index, share in enumerate(shares) if share > 0), key=lambda i: (most[i] / shares[i], i))
-    free, rest, reached = 1.0, math.fsum(shares), 0
-    while reached < len(order) and free * shares[order[reached]] > most[order[reached]] * rest:
-        free, rest, reached = free - most[order[reached]], rest - shares[order[reached]], reached + 1
+    # What those behind have together: summed up from the end, for a difference would keep no digit of small ones.
+    rest = [0.0] * (len(order) + 1)
+    for place in reversed(range(len(order))):
+        rest[place] = rest[place + 1] + shares[order[place]]
+    free, reached = 1.0, 0
+    while reached < len(order) and free * shares[order[reached]] > most[order[reached]] * rest[reached]:
+        free, reached = free - most[order[reached]], reached + 1
     limited, others = order[:reached], order[reached:]
     factor = 0.0
     if others:  # λ once more, from the numbers themselves and not from running differences

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from balancing.shares import group_of, limit_epochs, log_shares, normalised, power_shares
@@ -38,6 +38,7 @@ def test_limited_equal_shares_are_unimax(available: list[float], epochs: float, 
 
 @settings(deadline=None)
 @given(AMOUNTS, AMOUNTS, st.floats(0.5, 20), st.floats(0.001, 1.0))
+@example([173951318169.0, 0.25], [1.0, 1.0], 1.0, 0.99999)
 def test_the_limit_holds_nothing_is_lost_and_the_others_keep_their_proportions(
     weights: list[float], available: list[float], epochs: float, part: float
 ) -> None:

@@ -76,7 +76,7 @@ def test_a_directory_that_cannot_be_read_is_told(
     monkeypatch.setattr(logging.getLogger("mglm"), "propagate", True)  # which the front door's tests turn off
     with caplog.at_level(logging.WARNING, "mglm.corpus"):
         assert [file.path for file in find(tmp_path)] == [str(tmp_path / "a" / "a.jsonl")]
-    assert caplog.messages == [f"input {tmp_path / 'closed'} is left out: Permission denied"]
+    assert set(caplog.messages) == {f"input {tmp_path / 'closed'} is left out: Permission denied"}
 
 
 def test_a_file_named_twice_counts_once_and_the_order_given_does_not_matter(tmp_path: Path) -> None:
