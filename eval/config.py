@@ -22,7 +22,7 @@ class EvalConfig(Section):
     """
 
     heldout_share: float = Field(default=0.01, ge=0, lt=1)
-    """Must equal the [corpus] section's: what is held out there is held out here."""
+    """As the [corpus] section's where its text holds these, too: what is held out there is held out here."""
     pairs: list[str] = Field(default=[])
     """Pairs source-target, e.g. en-zh: examples are made of these alone; none: of all."""
     prompt: str | None = None
