@@ -112,7 +112,7 @@ def main() -> None:
     }
     scores = {run: scores_of(arguments.work, run) for run in runs}
     pages = mc4_counts(arguments.mc4, "pages_M", set(sizes)) if "mc4" in arguments.only else {}
-    evidence_report.write(scores, sizes, pages, described(arguments))
+    evidence_report.write(scores, sizes, pages, described(arguments) | {"trained_at": revisions(arguments.work, runs)})
 
 
 def plan_runs(experiments: Sequence[str], seeds: int) -> list[Run]:
@@ -239,6 +239,12 @@ def scores_of(work: Path, run: Run) -> dict[str, float]:
     """Held-out bits per byte of each language, at the end of a run."""
     rows = read_metrics(work / "runs" / run.name / EVENTS)
     return dict([row for row in rows if row["event"] == "evaluation"][-1]["languages"])
+
+
+def revisions(work: Path, runs: Sequence[Run]) -> list[str]:
+    """The git revisions that the models were trained at, which may be older than the report."""
+    rows = [row for run in runs for row in read_metrics(work / "runs" / run.name / EVENTS)]
+    return sorted({str(row["git_revision"])[:7] for row in rows if row["event"] == "start"})
 
 
 def described(arguments: argparse.Namespace) -> dict[str, Any]:
