@@ -6,7 +6,7 @@ Documents in 101 languages are split by their hash into those trained on and tho
 done. Then models are trained that differ in one thing alone: the plan that says how often each language is drawn, the
 tokenizer that was trained on a plan's sample, or the blanks that are cut. All have the same shape, the same steps, the
 same number of tokens; a seed sets the weights a model begins with and what it draws. Measured are bits per byte of the
-held-out documents, language by language.
+held-out documents, language by language; and, where the blanks differ, of what stood in each kind of blank.
 
 Plans are made of these documents' own sizes, which are far more even than the web's; and, where the mT5 paper's table
 is there (--mc4), of mC4's: English then comes 60,000 times as often as Yoruba, unless a plan says otherwise.
@@ -31,6 +31,7 @@ from balancing import fit_plan
 from balancing.config import BalancingConfig, Strategy
 from balancing.sample import make_sample
 from benchmarks import evidence_report, texts
+from benchmarks.evidence_blanks import filled
 from core.languages import canonical_code
 from core.log import get_logger, set_up_logging
 from core.manifest import read_manifest
@@ -111,8 +112,10 @@ def main() -> None:
         code: count["bytes"] for code, count in read_manifest(arguments.work / "documents", DOCUMENTS).counts.items()
     }
     scores = {run: scores_of(arguments.work, run) for run in runs}
+    blanks = {run: filled(arguments.work / "runs" / run.name) for run in runs if run.experiment == "objectives"}
     pages = mc4_counts(arguments.mc4, "pages_M", set(sizes)) if "mc4" in arguments.only else {}
-    evidence_report.write(scores, sizes, pages, described(arguments) | {"trained_at": revisions(arguments.work, runs)})
+    made = described(arguments) | {"trained_at": revisions(arguments.work, runs)}
+    evidence_report.write(scores, blanks, sizes, pages, made)
 
 
 def plan_runs(experiments: Sequence[str], seeds: int) -> list[Run]:

@@ -31,8 +31,13 @@ TITLES = {
 NOTES = {
     "objectives": "Held-out text is scored as generation is trained: a quarter of a window is read, the rest written "
     "after [gMASK]. So generation alone is at home here, and so may be the authors' sentence ends in the other "
-    "scripts, where they blank whole rows; what each objective is worth for filling blanks is not measured.",
+    "scripts, where they blank whole rows.",
 }
+FILLING = """## Filling each kind of blank
+
+The same models, on the same held-out text: blanks of one kind are cut from all of it as pretraining cuts them, the same
+for every model, and what stood there is scored, per byte. The first row is bits per byte, the others are differences.
+"""
 AMOUNTS = {"plans": "bytes of text a language has", "mc4": "million pages a language has in mC4"}
 # Scripts in which the authors' code finds no sentence end.
 UNMARKED = (
@@ -71,10 +76,17 @@ class Interval(NamedTuple):
         return "gain" if self.mean < 0 else "lose"
 
 
-def write(scores: Scores, sizes: Mapping[str, int], pages: Mapping[str, float], made: Mapping[str, Any]) -> None:
+def write(
+    scores: Scores,
+    blanks: Mapping[Any, Mapping[str, Mapping[str, float]]],
+    sizes: Mapping[str, int],
+    pages: Mapping[str, float],
+    made: Mapping[str, Any],
+) -> None:
     """Writes the report of every experiment there is.
 
-    `sizes` are UTF-8 bytes of a language's text here, `pages` its pages in mC4, by which that experiment's groups go.
+    `blanks` are scores by the kind of blank that is filled, `sizes` UTF-8 bytes of a language's text here, `pages` its
+    pages in mC4, by which that experiment's groups go.
     """
     rows, parts = [], [head(made, groups_of(sizes, sizes), sizes)]
     for experiment, title in TITLES.items():
@@ -92,6 +104,12 @@ def write(scores: Scores, sizes: Mapping[str, int], pages: Mapping[str, float], 
             parts.append(f"![Change of bits per byte against {said}](evidence_{experiment}.svg)\n")
             if experiment == "mc4":
                 parts.append(proportions(made, groups))
+        if experiment == "objectives" and blanks:
+            parts.append(FILLING)
+            for kind in next(iter(blanks.values())):
+                table = compared({run: found[kind] for run, found in blanks.items()}, groups, BASELINES[experiment])
+                rows += [[f"Filling, {kind}: {variant}", *map(str, cells)] for variant, cells in table]
+                parts += [f"### {kind.capitalize()}\n", comparison(table, groups)]
     for experiment in AMOUNTS:
         of_plans = {run: found for run, found in scores.items() if run.experiment == experiment}
         if of_plans:
@@ -214,9 +232,15 @@ def section(
     seeds = len({run.seed for run in scores})
     lines = [f"## {TITLES[experiment]}", ""]
     lines += [f"{seeds} seed{'s' * (seeds > 1)}; differences to *{BASELINES[experiment]}*.", ""]
-    lines += ["| variant | " + " | ".join(groups) + " |", "|---|" + "---:|" * len(groups)]
+    lines.append(comparison(table, groups))
+    lines += textwrap.wrap(note, 120) if (note := NOTES.get(experiment)) else []
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def comparison(table: Sequence[tuple[str, Sequence[str | Interval]]], groups: Mapping[str, Sequence[str]]) -> str:
+    """The cells of `compared` as a table."""
+    lines = ["| variant | " + " | ".join(groups) + " |", "|---|" + "---:|" * len(groups)]
     lines += [f"| {variant} | " + " | ".join(map(str, cells)) + " |" for variant, cells in table]
-    lines += ["", *textwrap.wrap(note, 120)] if (note := NOTES.get(experiment)) else []
     return "\n".join(lines) + "\n"
 
 

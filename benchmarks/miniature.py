@@ -40,6 +40,7 @@ SETTINGS = {
     "balancing": ["balancing.sample_bytes=12_000_000"],
     "tokenizer": ["tokenizer.vocab_size=32_000", "tokenizer.training_bytes=12_000_000"],
 }
+MOST_ALIKE = 0.05  # of the documents, alike by chance
 REAL = "real text"  # the pool as it is: what documents and tokens of text that nobody composed take
 
 
@@ -218,8 +219,10 @@ def check_counts(crawl: Crawl, documents: Path, *, exact: bool) -> None:
     )
     made = (crawl.documents + crawl.near_duplicates, crawl.duplicates, crawl.not_json, crawl.no_text)
     assert found == made, f"the build counts {found}, but {made} were made"
-    # Which pairs are found is a matter of chance, and chance makes some pairs too.
-    assert 0.97 <= near / max(1, crawl.near_duplicates) <= 1.1, f"{near} near-duplicates of {crawl.near_duplicates}"
+    # Which pairs are found is a matter of chance. Chance makes pairs, too, by the square of the crawl: documents that
+    # are one long sentence each, of the few that a language has.
+    assert near >= 0.97 * crawl.near_duplicates, f"{near} near-duplicates of {crawl.near_duplicates}"
+    assert near - crawl.near_duplicates <= MOST_ALIKE * crawl.documents, f"{near} near-duplicates in {crawl.documents}"
 
 
 def check_contamination(directory: Path) -> None:
@@ -292,8 +295,9 @@ def write(found: dict[float, Walk], real: Walk) -> None:
         remarks=[
             f"mC4's proportions of languages, sentences of {texts.source()}; {CORES} cores. Of {max(found):g} GB: "
             f"{crawl.records:,} records = {crawl.documents:,} documents + {crawl.duplicates:,} repeated + "
-            f"{crawl.near_duplicates:,} nearly repeated + {crawl.not_json + crawl.no_text:,} broken or without text, "
-            "each as the build counted it.",
+            f"{crawl.near_duplicates:,} nearly repeated + {crawl.not_json + crawl.no_text:,} broken or without text. "
+            "The build counts the same to the last one, but for near-duplicates, of which it finds "
+            f"{crawl.documents + crawl.near_duplicates - largest.documents:,}: chance makes documents that are alike.",
             "Seconds include the start of Python and Spark; near-duplicates are looked for. Sample and vocabulary "
             "(32,000 pieces of 12 MB of text) have a fixed size, so their cost per byte falls.",
             "A stage that was killed and went on has the seconds of all its runs.",
