@@ -43,16 +43,39 @@ def local_path(path: str) -> str | None:
 
 
 def open_input(path: str) -> Any:
-    """A seekable Arrow file.
+    """A seekable Arrow file. Of a store every read is a request of its own, for no more than was asked for.
 
     Raises:
         OSError: it is missing or cannot be read.
-        MGLMError: an address of a kind that is not known or not set up here.
+        MGLMError: an address of a kind that is not known or not set up here; also later, where a store fails to read.
     """
     if (local := local_path(path)) is not None:
         return pa.OSFile(local)
     store, inner, _ = resolve(path)
-    return store.open_input_file(inner)
+    return pa.PythonFile(_StoredFile(store.open_input_file(inner), path), "r")
+
+
+class _StoredFile:
+    """A file of a store. What fails is the store, for this once, and not the file: were the error an OSError like that
+    of a cut or broken file, the rest of it would be rejected as unreadable and the part be finished without it."""
+
+    def __init__(self, file: Any, path: str) -> None:
+        self._file, self._path = file, path
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._file.closed)
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            data: bytes = self._file.read(size if size >= 0 else None)
+        except OSError as error:
+            action = "run the same command again: what is finished is kept"
+            raise MGLMError(
+                f"input {self._path}", found=str(error), expected="a store that answers", action=action
+            ) from None
+        return data
 
 
 def describe(path: str) -> Entry | None:

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from corpus.file_systems import open_input
-from corpus.inputs import Split
+from corpus.inputs import WARC, Split
 
 _FREE_BYTES = 64 * 1024 * 1024  # a small file may expand so far whatever the ratio
+_READ_BYTES = 4 * 1024 * 1024  # of a file that is read from its beginning: a store is sent a request for each read
 
 
 class Readable(Protocol):
@@ -48,12 +49,14 @@ class Bounded:
 
 
 def open_stream(split: Split, max_expansion: int) -> Any:
-    """A stream of the file's bytes from its beginning; it can seek where the file is not compressed.
+    """A stream of the file's bytes from its beginning; it can seek in plain lines and text.
 
     Raises:
         OSError: the file is missing or cannot be read.
     """
     file = open_input(split.path)
+    if split.compression or split.format == WARC:  # gzip asks for 8 KB at a time, zstd and fastwarc for 64
+        file = pa.BufferedInputStream(file, _READ_BYTES)
     if split.compression == "gzip":
         return Bounded(_Gzip(file), split.size_bytes, max_expansion)
     if split.compression == "zstd":
