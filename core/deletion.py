@@ -111,6 +111,7 @@ class Rewriting:
         """Removes data files that the manifest does not name, of this deletion or one that was killed."""
         named = {entry.path for entry in self.manifest.files}
         folders = {Path(path).parts[0] for path in named if "/" in path}
+        folders |= {folder.name for folder in self.directory.glob("lang=*")}  # also of a language that is gone
         for folder in sorted(folders):
             for path in sorted((self.directory / folder).rglob("*")):
                 if path.is_file() and path.relative_to(self.directory).as_posix() not in named:

@@ -90,6 +90,7 @@ def test_what_was_drawn_is_known_after_deletions_too(run: Path, shards_directory
     delete_from_shards(left, {*ids["th"], *(ids["en"][index] for index in (1, 3, 6, 9))})
     assert drawn(run, left, wanted) == before
     assert "th" not in Shards.open(left, verify=True).languages
+    assert not list((left / "lang=th").iterdir())  # nor does its text lie about
 
 
 def test_other_shards_and_other_checkpoints_are_refused(run: Path, shards_directory: Path) -> None:
