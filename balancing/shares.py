@@ -67,24 +67,24 @@ def limit_epochs(
             expected="as much at least",
             action="lower the budget or raise --max-epochs",
         )
-    # Languages reach their limits in the order of limit / share, as λ grows.
-    order = sorted((index for index, share in enumerate(shares) if share > 0), key=lambda i: (most[i] / shares[i], i))
+    # Languages reach their limits in the order of limit / share, as λ grows. Only quotients of shares by limits and by
+    # other shares are taken, never the other way round: a share may be so small that a limit by it is no number.
+    order = sorted((index for index, share in enumerate(shares) if share > 0), key=lambda i: (-shares[i] / most[i], i))
     # What those behind have together: summed up from the end, for a difference would keep no digit of small ones.
     rest = [0.0] * (len(order) + 1)
     for place in reversed(range(len(order))):
         rest[place] = rest[place + 1] + shares[order[place]]
     free, reached = 1.0, 0
-    while reached < len(order) and free * shares[order[reached]] > most[order[reached]] * rest[reached]:
+    while reached < len(order) and free * (shares[order[reached]] / rest[reached]) > most[order[reached]]:
         free, reached = free - most[order[reached]], reached + 1
     limited, others = order[:reached], order[reached:]
-    factor = 0.0
-    if others:  # λ once more, from the numbers themselves and not from running differences
-        free = 1 - math.fsum(most[index] for index in limited)
-        factor = max(free, 0.0) / math.fsum(shares[index] for index in others)
+    # What is free once more, from the numbers themselves and not from running differences.
+    free = max(1 - math.fsum(most[index] for index in limited), 0.0)
+    parts = normalised([shares[index] for index in others]) if others else []
     result = [0.0] * len(shares)
     for index in limited:
         result[index] = most[index]
-    for index in others:
-        result[index] = min(factor * shares[index], most[index])
+    for index, part in zip(others, parts, strict=True):
+        result[index] = min(free * part, most[index])
     moved = math.fsum(max(old - new, 0.0) for old, new in zip(shares, result, strict=True))
     return result, {"limit": max_epochs, "limited": [codes[index] for index in sorted(limited)], "share_moved": moved}

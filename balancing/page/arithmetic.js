@@ -81,19 +81,22 @@ function tokensWithin({ shares, available, cap }) {
 // min(most, λ · share) with the λ for which all sum to 1: what a limit cuts goes to the others, in proportion.
 function limitShares(shares, most) {
   const order = shares.flatMap((share, i) => (share > 0 ? [i] : []));
-  const reach = (i) => most[i] / shares[i]; // the λ at which a language reaches its limit
-  order.sort((i, j) => (reach(i) === reach(j) ? i - j : reach(i) - reach(j)));
-  let free = 1, rest = sum(shares), reached = 0;
-  while (reached < order.length && free * shares[order[reached]] > most[order[reached]] * rest) {
+  const nearness = (i) => shares[i] / most[i]; // to the limit: the greater, the smaller the λ at which it is reached
+  order.sort((i, j) => nearness(j) - nearness(i) || i - j);
+  const rest = new Array(order.length).fill(0); // summed up from the end: a difference would keep no digit of small ones
+  for (let at = order.length - 1, total = 0; at >= 0; at -= 1) rest[at] = total += shares[order[at]];
+  let free = 1, reached = 0;
+  while (reached < order.length && free * (shares[order[reached]] / rest[reached]) > most[order[reached]]) {
     free -= most[order[reached]];
-    rest -= shares[order[reached]];
     reached += 1;
   }
   const limited = new Set(order.slice(0, reached));
   const others = order.slice(reached);
   const left = Math.max(1 - sum([...limited].map((i) => most[i])), 0);
-  const factor = others.length ? left / sum(others.map((i) => shares[i])) : 0;
-  return { shares: shares.map((share, i) => (limited.has(i) ? most[i] : Math.min(factor * share, most[i]))), limited };
+  const largest = Math.max(...others.map((i) => shares[i]));
+  const whole = sum(others.map((i) => shares[i] / largest));
+  const part = (i) => shares[i] / largest / whole;
+  return { shares: shares.map((share, i) => (limited.has(i) ? most[i] : share ? Math.min(left * part(i), most[i]) : 0)), limited };
 }
 
 // Sums of the languages of each resource group; `epochs` is how often its text is seen, on average.

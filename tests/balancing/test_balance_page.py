@@ -3,8 +3,12 @@
 import base64
 import hashlib
 import json
+import math
+import random
 import re
 import shlex
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -17,6 +21,7 @@ from balancing.balance_page import base_command, page_of, write_page
 from balancing.commands import app
 from balancing.config import BalancingConfig
 from balancing.fit import fit_plan
+from balancing.shares import limit_epochs, log_shares
 from core.languages import languages
 from core.manifest import read_manifest
 from core.plan import PLAN, Plan, read_plan
@@ -218,3 +223,25 @@ def test_the_page_stands_in_the_manifest(tmp_path: Path) -> None:
     page = tmp_path / "p" / "balance.html"
     entry = next(file for file in read_manifest(tmp_path / "p", PLAN).files if file.path == page.name)
     assert entry.sha256 == hashlib.sha256(page.read_bytes()).hexdigest()
+
+
+def test_the_page_limits_epochs_as_the_plan_does() -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node: python -m drills.balance_page holds the page's arithmetic to the plan's in a browser")
+    draw = random.Random(0)
+    cases = []
+    for _ in range(200):
+        counts = [draw.lognormvariate(0, 8) for _ in range(draw.randint(1, 30))]
+        shares = log_shares([math.log(count) for count in counts], draw.choice([0.3, 1.0, 10.0, 45.0]))
+        limits = [draw.lognormvariate(0, 3) * count**0.5 for count in counts]
+        reach = math.fsum(limit for limit, share in zip(limits, shares, strict=True) if share)
+        cases.append((shares, [limit / reach / draw.uniform(0.2, 1) for limit in limits]))
+    script = f"{resources.files('balancing').joinpath('page/arithmetic.js').read_text('utf-8')}\n"
+    script += f"process.stdout.write(JSON.stringify({json.dumps(cases)}.map((one) => limitShares(...one).shares)))"
+    done = subprocess.run([node, "-"], input=script, capture_output=True, text=True, check=True, timeout=60)
+    for (shares, most), found in zip(cases, json.loads(done.stdout), strict=True):
+        codes = [f"x{index}" for index in range(len(shares))]
+        expected, _ = limit_epochs(codes, shares, 1.0, dict(zip(codes, most, strict=True)), 1.0)
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-300)
+        assert math.fsum(found) == pytest.approx(1, abs=1e-9)

@@ -72,6 +72,12 @@ def test_a_language_of_unknown_size_is_not_limited_and_takes_the_rest() -> None:
     assert shares == pytest.approx([0.9, 0.1])
 
 
+def test_the_smallest_shares_that_numbers_hold_are_limited_as_others_are() -> None:
+    shares, told = limit_epochs(["en", "de", "sw"], [1.0, 1e-310, 2e-310], 100, {"en": 50, "de": 90, "sw": 30}, 1)
+    assert shares == pytest.approx([0.5, 0.2, 0.3])
+    assert told["limited"] == ["en", "sw"]
+
+
 def test_a_budget_that_cannot_be_filled_is_told_also_when_the_rest_has_no_share() -> None:
     with pytest.raises(MGLMError, match="Lower the budget or raise --max-epochs"):
         limit_epochs(["en", "de"], [0.5, 0.5], 100, {"en": 20, "de": 20}, 2)
