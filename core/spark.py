@@ -38,7 +38,8 @@ class SparkConfig(Section):
     driver_memory: str = "2g"
     """Memory of the driver's Java; on one machine that is all of Spark's Java."""
     shuffle_partitions: int = 8
-    """Parts into which Spark sorts rows anew, its spark.sql.shuffle.partitions."""
+    """Parts into which Spark sorts rows anew, its spark.sql.shuffle.partitions; where the search for near-duplicates
+    needs more it takes more."""
     partitions_per_core: int = 2
     """Tasks that a job is cut into for each core."""
     java_options: str = ""
@@ -63,7 +64,6 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
         SparkSession.builder.appName(f"mglm {app}")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
         .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", str(config.shuffle_partitions))
         .config("spark.sql.parquet.compression.codec", "zstd")
         # A hundred language folders are listed by the driver; a job of a hundred tasks costs seconds.
         .config("spark.sql.sources.parallelPartitionDiscovery.threshold", "256")
@@ -73,6 +73,7 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
         builder = (
             builder.master(config.master)
             .config("spark.driver.memory", config.driver_memory)
+            .config("spark.sql.shuffle.partitions", str(config.shuffle_partitions))
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
             .config("spark.driver.bindAddress", "127.0.0.1")

@@ -183,7 +183,8 @@ def _near_duplicates(
     if not count_path.exists():
         scratch = work / "near_duplicates"
         scratch.mkdir(exist_ok=True)
-        found = build_job.find_near_duplicates(session, work / merge.KEYS, scratch, work / "refused")
+        deleted = [stage.output.resolve() / entry.path for entry in _older(stage.base).deleted]
+        found = build_job.find_near_duplicates(session, work / merge.KEYS, scratch, work / "refused", deleted)
         write_atomically(count_path, json.dumps(found))
     return keys, int(json.loads(count_path.read_text("utf-8")))
 

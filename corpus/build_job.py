@@ -139,12 +139,12 @@ def join_parts(session: SparkSession, groups: Sequence[tuple[int, Sequence[str]]
     return run_tasks(session, [[group] for group in groups], joining.join)
 
 
-def find_near_duplicates(session: SparkSession, keys: Path, work: Path, target: Path) -> int:
+def find_near_duplicates(session: SparkSession, keys: Path, work: Path, target: Path, deleted: Sequence[Path]) -> int:
     """Writes the doc_ids of documents that are too much like an earlier one, sorted by language and doc_id; returns
-    their number. `keys` is a directory of KEYS_TABLE."""
+    their number. `keys` is a directory of KEYS_TABLE, `deleted` lists what is gone already."""
     from corpus.near_duplicates_job import write_near_duplicates
 
-    return write_near_duplicates(session, keys, work, target)
+    return write_near_duplicates(session, keys, work, target, deleted=deleted)
 
 
 def keys_of(config: CorpusConfig) -> Keys | None:

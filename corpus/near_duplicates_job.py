@@ -23,36 +23,57 @@ from scipy.sparse.csgraph import connected_components
 from core.spark import path_to_read, path_to_write
 from corpus.near_duplicates import keys_of_languages
 from corpus.near_duplicates_here import find_here
+from corpus.older import index_refused
 
 HERE_DOCUMENTS = 500_000  # half a gigabyte of the driver's Python, as a million links are
 DRIVER_LINKS = 1_000_000
+DOCUMENTS_OF_PARTITION, MOST_PARTITIONS = 150_000, 20_000  # 100 MB of keys; Spark counts partitions by partitions
 GROUP_ROWS, GROUP_BYTES = 50_000, 4 * 1024 * 1024  # of a row group: what a piece reads to find what stays out
 
 
 def write_near_duplicates(
-    session: SparkSession, keys: Path, work: Path, target: Path, *, here_documents: int = HERE_DOCUMENTS
+    session: SparkSession,
+    keys: Path,
+    work: Path,
+    target: Path,
+    *,
+    deleted: Sequence[Path] = (),
+    here_documents: int = HERE_DOCUMENTS,
 ) -> int:
     """Writes lang, doc_id and kept (the doc_id that stays) of every document that goes, to the directory `target`,
-    sorted by lang and doc_id; returns their number.
+    sorted by lang and doc_id, with an index; returns their number.
 
     `keys` is a directory of Parquet files with columns lang, doc_id, source, offset and keys (`packed_keys`), rows of
     one doc_id in any number; `work` is a directory for what is needed on the way. Up to `here_documents` rows are
-    searched in the driver's memory.
+    searched in the driver's memory. Those in the lists `deleted` keep others out, but are gone already.
     """
     columns = ["lang", "doc_id", "source", "offset", "keys"]
     paths = sorted(keys.glob("*.parquet"))
-    if sum(pq.read_metadata(path).num_rows for path in paths) <= here_documents:
+    rows = sum(pq.read_metadata(path).num_rows for path in paths)
+    if rows <= here_documents:
         found = find_here(pa.concat_tables([pq.read_table(path, columns=columns) for path in paths]))
+        for path in deleted:
+            gone = pq.read_table(path, columns=["doc_id"]).column(0).combine_chunks()
+            found = found.filter(pc.invert(pc.is_in(found.column("doc_id"), gone)))
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         pq.write_table(found, target / "part-00000.parquet", row_group_size=GROUP_ROWS, compression="zstd")
-        return len(found)
+        return index_refused(target)
+    given = int(session.conf.get("spark.sql.shuffle.partitions") or 1)
+    session.conf.set("spark.sql.shuffle.partitions", str(max(given, partitions_for(rows))))
     found_path = work / "found"
     _find(session.read.parquet(path_to_read(keys)).select(columns), work, found_path)
     frame = session.read.parquet(path_to_read(found_path))
-    writer = frame.sort("lang", "doc_id").write.option("parquet.block.size", GROUP_BYTES)
-    writer.mode("overwrite").parquet(path_to_write(target))
-    return frame.count()
+    if deleted:
+        frame = frame.join(session.read.parquet(*map(path_to_read, deleted)).select("doc_id"), "doc_id", "left_anti")
+    writer = frame.select("lang", "doc_id", "kept").sort("lang", "doc_id").write
+    writer.option("parquet.block.size", GROUP_BYTES).mode("overwrite").parquet(path_to_write(target))
+    return index_refused(target)
+
+
+def partitions_for(rows: int) -> int:
+    """Parts into which the keys of so many documents are sorted anew, so that an executor of 1 GB can hold some."""
+    return min(-(-rows // DOCUMENTS_OF_PARTITION), MOST_PARTITIONS)
 
 
 def _find(documents: DataFrame, work: Path, target: Path) -> None:

@@ -3,7 +3,9 @@
 Files lie in the order of their hashes, so the few that touch a range are found by halving; footers say which groups.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +14,12 @@ import pyarrow.parquet as pq
 
 from core.document_ranges import HashRange
 from core.documents import split_of
+from core.manifest import write_atomically
 from core.schemas import DOCUMENTS_TABLE
 from corpus.runs import RUN_TABLE
+
+_INDEX_NAME = "index.json"
+_OPEN_AT_ONCE = 16  # files whose footers are read at once
 
 
 def in_order(paths: Sequence[str]) -> list[str]:
@@ -67,18 +73,31 @@ class OlderDocuments:
                 yield from table.append_column(RUN_TABLE.field("lang"), pa.repeat(lang, len(table))).to_batches()
 
 
+def index_refused(near: Path) -> int:
+    """Notes what each row group of a directory of near-duplicates holds, since every task would else open every file;
+    returns how many rows they have."""
+
+    def groups_of(path: Path) -> list[tuple[int, str, int, tuple[str, str], tuple[str, str]]]:
+        metadata = pq.read_metadata(path)
+        return [
+            (rows, path.name, number, *(_ends_of_column(metadata, number, name) for name in ("lang", "doc_id")))
+            for number in range(metadata.num_row_groups)
+            if (rows := metadata.row_group(number).num_rows)  # of nothing there is no least and no greatest
+        ]
+
+    with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
+        groups = [group for of_file in pool.map(groups_of, sorted(near.glob("*.parquet"))) for group in of_file]
+    write_atomically(near / _INDEX_NAME, json.dumps([place for _, *place in groups]))
+    return sum(rows for rows, *_ in groups)
+
+
 class Refused:
     """doc_ids that stay out: near-duplicates, in files sorted by lang and doc_id, and lists of deleted documents."""
 
     def __init__(self, near: Path | None, deleted: Sequence[Path]) -> None:
-        self._groups: list[tuple[Path, int, tuple[str, str], tuple[str, str]]] = []
-        for path in sorted(near.glob("*.parquet")) if near else []:
-            metadata = pq.read_metadata(path)
-            for number in range(metadata.num_row_groups):
-                if not metadata.row_group(number).num_rows:  # nothing is too much alike: no least and no greatest
-                    continue
-                langs, ids = (_ends_of_column(metadata, number, name) for name in ("lang", "doc_id"))
-                self._groups.append((path, number, langs, ids))
+        """`near`: a directory for which `index_refused` has been called."""
+        listed = json.loads((near / _INDEX_NAME).read_text("utf-8")) if near else []
+        self._groups = [(near / name, number, langs, ids) for name, number, langs, ids in listed if near]
         tables = [pq.read_table(path, columns=["lang", "doc_id"]) for path in deleted]
         self._deleted = pa.concat_tables(tables).combine_chunks() if tables else None
 

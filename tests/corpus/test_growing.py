@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from core.documents import document_id
 from core.manifest import MANIFEST_NAME, WORK_NAME, Manifest, read_manifest
 from core.schemas import DOCUMENTS
 from core.spark import SparkConfig
@@ -16,7 +17,9 @@ from core.stage import BASE_NAME, Stage
 from corpus import build_job, inputs
 from corpus.build import PLAN_NAME, build
 from corpus.config import CorpusConfig
+from corpus.delete import delete_documents
 from corpus.near_duplicates import NearDuplicatesConfig
+from tests.corpus.conftest import SENTENCES
 
 pytestmark = pytest.mark.spark
 
@@ -102,6 +105,23 @@ def test_files_added_later_give_what_all_at_once_give_near_duplicates_included(
     total = facts["documents"] + facts["duplicates"] + facts["near_duplicates"] + sum(facts["rejected"].values())
     assert facts["records_in"] == total
     assert facts["near_duplicates"] > 20  # the sentences of the crawl differ in a number
+
+
+def test_a_document_that_was_deleted_is_not_counted_again_as_a_near_duplicate_of_a_later_one(
+    spark: SparkConfig, tmp_path: Path
+) -> None:
+    def write(name: str, *texts: str) -> str:
+        (tmp_path / name).write_text("\n".join(json.dumps({"text": text}) for text in texts))
+        return str(tmp_path / name)
+
+    one, two, three = (SENTENCES["en"].format(f"number {day}") for day in ("one", "two", "three"))
+    given = [write("b.jsonl", one, two, SENTENCES["de"])]
+    facts = build(given, tmp_path / "out", config=NEAR, spark=spark).facts
+    assert (facts["documents"], facts["near_duplicates"], facts["duplicates"]) == (2, 1, 0)
+    delete_documents(tmp_path / "out", ids={document_id(one)}, spark=spark)
+    facts = build([*given, write("a.jsonl", three)], tmp_path / "out", config=NEAR, spark=spark).facts
+    assert [row["text"] for row in rows_of(tmp_path / "out", "documents") if row["lang"] == "en"] == [three]
+    assert (facts["documents"], facts["near_duplicates"], facts["duplicates"], facts["deleted"]) == (2, 1, 0, 1)
 
 
 def test_a_build_killed_anywhere_goes_on_with_what_is_missing(

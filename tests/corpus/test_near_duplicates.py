@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -134,7 +135,13 @@ def test_keys_of_one_text_differ_from_language_to_language() -> None:
 
 
 def find(
-    texts: dict[str, list[str]], folder: Path, spark: SparkConfig, slices: int, *, here: bool
+    texts: dict[str, list[str]],
+    folder: Path,
+    spark: SparkConfig,
+    slices: int,
+    *,
+    here: bool,
+    deleted: Sequence[Path] = (),
 ) -> dict[tuple[str, str], str]:
     """Language and doc_id → doc_id that stays, by the job or in memory."""
     from corpus.near_duplicates_job import write_near_duplicates
@@ -157,7 +164,12 @@ def find(
     with spark_session("test", spark) as session:
         (folder / "work").mkdir()
         count = write_near_duplicates(
-            session, folder / "keys", folder / "work", folder / "out", here_documents=len(rows) - (not here)
+            session,
+            folder / "keys",
+            folder / "work",
+            folder / "out",
+            deleted=deleted,
+            here_documents=len(rows) - (not here),
         )
     found = pq.read_table(folder / "out").to_pylist()
     assert [(row["lang"], row["doc_id"]) for row in found] == sorted((row["lang"], row["doc_id"]) for row in found)
@@ -194,6 +206,27 @@ def test_the_search_finds_the_pairs_that_comparing_all_finds_and_few_others(tmp_
     assert near > 40
     assert reached / near > 0.97
     assert right / together > 0.8  # groups join what is alike through a third
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("here", [True, False])
+def test_what_is_deleted_keeps_others_out_and_is_not_found_itself(
+    here: bool, tmp_path: Path, spark: SparkConfig
+) -> None:
+    notices = [f"{made_texts(1, seed=2)[0]} number {number}" for number in range(4)]
+    first, second, *others = map(document_id, notices)
+    lists = []
+    for number, doc_id in enumerate((first, second)):
+        lists.append(tmp_path / f"{number}.parquet")
+        pq.write_table(pa.Table.from_pylist([{"doc_id": doc_id, "lang": "en"}]), lists[-1])
+    found = find({"en": notices}, tmp_path / "found", spark, slices=1, here=here, deleted=lists)
+    assert found == {("en", doc_id): first for doc_id in others}
+
+
+def test_many_documents_are_sorted_in_many_partitions() -> None:
+    from corpus.near_duplicates_job import partitions_for
+
+    assert [partitions_for(rows) for rows in (1, 500_001, 10**12)] == [1, 4, 20_000]
 
 
 def test_nothing_is_found_among_nothing() -> None:
