@@ -31,5 +31,6 @@ spark-submit --master yarn --deploy-mode cluster --name mglm \
     --conf spark.executor.memory=1g \
     --conf spark.executor.memoryOverhead="$((cores * 2))g" \
     --conf spark.driver.memory=2g \
+    --conf spark.driver.memoryOverhead=2g \
     --conf spark.yarn.maxAppAttempts=3 \
     "$@"
