@@ -18,7 +18,7 @@ from core.manifest import write_atomically
 from core.schemas import DOCUMENTS_TABLE
 from corpus.runs import RUN_TABLE
 
-_INDEX_NAME = "index.json"
+_INDEX_NAME = "_index.json"  # no reader of a directory of Parquet looks at such names
 _OPEN_AT_ONCE = 16  # files whose footers are read at once
 
 

@@ -6,10 +6,9 @@ apart: an article that was seen is no answer that was seen.
 """
 
 import json
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -26,23 +25,59 @@ from core.spark import SparkConfig, spark_session
 from core.stage import open_stage
 from core.word_runs import Hashes
 from eval.config import EvalConfig
-from eval.ngrams import hashes_of, length_of, union
+from eval.ngrams import hashes_of, length_of, read_hashes, union, write_union
 
 CONTAMINATION = "contamination/1"
+HELDOUT = "heldout.jsonl"
+DOCUMENTS_SHOWN = 3  # doc_ids noted for each stretch; how many documents have it is always counted
 Field = Literal["source", "target"]
 
 log = get_logger("eval")
 
 
-@dataclass(frozen=True)
-class Stretches:
-    """The stretches of an example's source or target; none where it is shorter than one."""
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An example's source or target, and how many stretches it has: none where it is shorter than one."""
 
     set_name: str
     id: str
     field: Field
     lang: str
-    hashes: Hashes
+    stretches: int
+
+
+class Seen:
+    """Which of the wanted stretches training documents have, and of these documents the three with the smallest doc_id.
+
+    Of each that was seen it holds twelve bytes: all stretches of a hundred thousand articles may be.
+    """
+
+    def __init__(self, wanted: Hashes) -> None:
+        """`wanted`: sorted, each once. May be a memory map."""
+        self._wanted = wanted
+        self._documents_NK = np.zeros((len(wanted), DOCUMENTS_SHOWN), np.int32)  # places in `_ids`, 0 for none
+        self._ids = [""]
+        self._places: dict[str, int] = {}
+
+    def add(self, found: Mapping[int, tuple[int, Sequence[str]]]) -> None:
+        """What one file of documents has: hash → how many of its documents, and the first of them."""
+        places = np.searchsorted(self._wanted, np.fromiter(found, np.uint64, len(found)))
+        for place, (_, ids) in zip(places.tolist(), found.values(), strict=True):
+            known = [self._ids[number] for number in self._documents_NK[place].tolist() if number]
+            first = sorted([*known, *ids])[:DOCUMENTS_SHOWN]
+            self._documents_NK[place, : len(first)] = [self._number(doc_id) for doc_id in first]
+
+    def of(self, stretches: Hashes) -> list[list[str]]:
+        """For each of these, all of them wanted, that was seen the documents, the smallest doc_id first."""
+        rows_NK = self._documents_NK[np.searchsorted(self._wanted, stretches)]
+        seen = rows_NK[rows_NK[:, 0] > 0].tolist()
+        return [[self._ids[number] for number in row if number] for row in seen]
+
+    def _number(self, doc_id: str) -> int:
+        if doc_id not in self._places:
+            self._places[doc_id] = len(self._ids)
+            self._ids.append(doc_id)
+        return self._places[doc_id]
 
 
 def contamination(
@@ -68,27 +103,32 @@ def contamination(
         found, action = f"two directories called {doubled[0]}", "search them apart, or rename one"
         raise MGLMError("--examples", found=found, expected="a name for each set", action=action)
     settings = {"words": config.contamination_words, "characters": config.contamination_characters}
-    evaluated = [stretches for path in example_sets for stretches in stretches_of_set(path, config)]
-    if not evaluated:
+    if not any(True for path in example_sets for _ in read_examples(path / HELDOUT)):
         names = ", ".join(map(str, example_sets))
         raise MGLMError(names, found="no held-out example", expected="some", action="give sets that are evaluated")
     stage = open_stage(output, schema=CONTAMINATION, config=settings, inputs=inputs, overwrite=overwrite)
     if stage.manifest is not None:
         log.info("already made: %s", output)
         return stage.manifest
-    journal, wanted = stage.work / "searched", stage.work / "wanted.npy"
+    journal, stretches, wanted = (stage.work / name for name in ("searched", "stretches", "wanted"))
     journal.mkdir(exist_ok=True)
-    np.save(wanted, union([stretches.hashes for stretches in evaluated]))
+    texts = write_stretches(example_sets, config, stretches)
+    write_union(stretches, wanted)
     sizes = {entry.path: entry.bytes for entry in made.files if entry.path.startswith("documents/")}
     lengths = {lang: length_of(lang, **settings) for lang in made.counts}
     from eval.contamination_job import search
 
+    seen = Seen(read_hashes(wanted))
     with spark_session("contamination", spark) as session:
         tasks = session.sparkContext.defaultParallelism * max(1, spark.partitions_per_core)
-        seen = merged(search(session, documents, sizes, lengths, wanted, journal, tasks))
-    rows = [row_of(stretches, seen) for stretches in evaluated]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomically(output / "examples.jsonl", text)
+        for of_file in search(session, documents, sizes, lengths, wanted, journal, tasks):
+            seen.add(of_file)
+    rows, start, hashes = [], 0, read_hashes(stretches)
+    for text in texts:
+        rows.append(row_of(text, seen.of(hashes[start : start + text.stretches])))
+        start += text.stretches
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_atomically(output / "examples.jsonl", lines)
     facts = {"sets": summary(rows), "documents": sum(count["documents"] for count in made.counts.values())}
     write_atomically(output / "contamination.json", json.dumps(facts["sets"], indent=1, ensure_ascii=False) + "\n")
     manifest = stage.finish(rows={"examples.jsonl": len(rows)}, facts=facts)
@@ -96,16 +136,28 @@ def contamination(
     return manifest
 
 
-def stretches_of_set(path: Path, config: EvalConfig) -> Iterator[Stretches]:
-    """Source and target of every held-out example; of a source, what came from outside and not the prompt."""
-    for example in read_examples(path / "heldout.jsonl"):
+def write_stretches(example_sets: Sequence[Path], config: EvalConfig, target: Path) -> list[Text]:
+    """The texts of all held-out examples; the hashes of their stretches go to a file, one text's after the other's."""
+    texts = []
+    with target.open("wb") as file:
+        for path in example_sets:
+            for text, hashes in stretches_of_set(path, config):
+                texts.append(text)
+                hashes.tofile(file)
+    return texts
+
+
+def stretches_of_set(path: Path, config: EvalConfig) -> Iterator[tuple[Text, Hashes]]:
+    """Source and target of every held-out example with their stretches, each once; of a source, what came from outside
+    and not the prompt."""
+    for example in read_examples(path / HELDOUT):
         for field, lang, texts in (
             ("source", example.lang, [segment.value for segment in example.source if segment.kind == "text"]),
             ("target", example.target_lang, example.answers),
         ):
             length = length_of(lang, config.contamination_words, config.contamination_characters)
             hashes = union([hashes_of(text, length) for text in texts])
-            yield Stretches(_name(path), example.id, "source" if field == "source" else "target", lang, hashes)
+            yield Text(_name(path), example.id, "source" if field == "source" else "target", lang, len(hashes)), hashes
 
 
 def _name(path: Path) -> str:
@@ -113,26 +165,16 @@ def _name(path: Path) -> str:
     return path.resolve().name
 
 
-def merged(found: Iterable[Mapping[int, tuple[int, Sequence[str]]]]) -> dict[int, tuple[str, ...]]:
-    """Of what all files have, the three documents with the smallest doc_id."""
-    together: dict[int, tuple[str, ...]] = {}
-    for of_file in found:
-        for hash_, (_, ids) in of_file.items():  # a document is that of many stretches, and held once
-            together[hash_] = tuple(sorted([*together.get(hash_, ()), *map(sys.intern, ids)])[:3])
-    return together
-
-
-def row_of(stretches: Stretches, seen: Mapping[int, Sequence[str]]) -> dict[str, Any]:
+def row_of(text: Text, seen: Sequence[Sequence[str]]) -> dict[str, Any]:
     """What is known of one text: how many of its stretches were seen, and in which documents."""
-    hits = [seen[hash_] for hash_ in stretches.hashes.tolist() if hash_ in seen]
-    ids = Counter(doc_id for first in hits for doc_id in first)
+    ids = Counter(doc_id for documents in seen for doc_id in documents)
     return {
-        "set": stretches.set_name,
-        "id": stretches.id,
-        "field": stretches.field,
-        "lang": stretches.lang,
-        "stretches": len(stretches.hashes),
-        "seen": len(hits),
+        "set": text.set_name,
+        "id": text.id,
+        "field": text.field,
+        "lang": text.lang,
+        "stretches": text.stretches,
+        "seen": len(seen),
         "documents": [doc_id for doc_id, _ in sorted(ids.items(), key=lambda item: (-item[1], item[0]))[:3]],
     }
 

@@ -16,9 +16,8 @@ from core.document_ranges import EVERY_HASH, survey_file, train_documents
 from core.manifest import hash_of, write_atomically
 from core.spark import into_bins, run_tasks
 from core.word_runs import blocks
-from eval.ngrams import Wanted, hashes_of_texts
-
-DOCUMENTS_SHOWN = 3  # doc_ids noted for each stretch; how many documents have it is always counted
+from eval.contamination import DOCUMENTS_SHOWN
+from eval.ngrams import Wanted, hashes_of_texts, read_hashes
 
 # Hash → how many documents of one file have it, and the first of them.
 Found = dict[int, tuple[int, list[str]]]
@@ -33,9 +32,9 @@ def search(
     journal: Path,
     tasks: int,
 ) -> Iterator[Found]:
-    """What each file of documents has of the hashes in `wanted` (.npy), one after the other from its note: all of them
-    together would be more than a driver takes. `sizes`: bytes of each file by its path; `lengths`: units of a stretch
-    by language.
+    """What each file of documents has of the hashes in the file `wanted`, one after the other from its note: all of
+    them together would be more than a driver takes. `sizes`: bytes of each file by its path; `lengths`: units of a
+    stretch by language.
 
     Raises:
         MGLMError: a worker cannot read a file.
@@ -88,4 +87,4 @@ def wanted_of(texts: Sequence[str], length: int, hashes: Wanted) -> list[list[in
 @cache
 def _load(wanted: Path) -> Wanted:
     """Once in each Python worker; the hashes stay in the file."""
-    return Wanted(np.load(wanted, mmap_mode="r"))
+    return Wanted(read_hashes(wanted))

@@ -6,6 +6,7 @@ evaluated stretches and 10¹² of a corpus would meet by accident in one run out
 
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from tokenizer.fertility import word_unit
 # Places of the bit table: 32 or more for each hash, between 2 and 256 MB of memory.
 _PLACES_FOR_EACH = 32
 _LEAST_BITS, _MOST_BITS = 24, 31
+_CHUNK = 1 << 20  # hashes looked at at once
+_UNION_BITS = 4
 
 
 def length_of(lang: str, words: int, characters: int) -> int:
@@ -43,8 +46,8 @@ class Wanted:
         bits = (_PLACES_FOR_EACH * len(hashes)).bit_length()
         self._shift = np.uint64(64 - min(max(bits, _LEAST_BITS), _MOST_BITS))
         self._table = np.zeros(1 << (61 - int(self._shift)), np.uint8)
-        for start in range(0, len(hashes), 1 << 20):
-            byte, bit = self._place(hashes[start : start + (1 << 20)])
+        for start in range(0, len(hashes), _CHUNK):
+            byte, bit = self._place(hashes[start : start + _CHUNK])
             first = np.flatnonzero(np.diff(byte, prepend=byte[0] + np.uint64(1)))  # of each byte: they are in order
             self._table[byte[first]] |= np.bitwise_or.reduceat(bit, first)
 
@@ -77,3 +80,17 @@ class Wanted:
 def union(parts: Sequence[Hashes]) -> Hashes:
     """All hashes, sorted, each once."""
     return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
+
+
+def write_union(source: Path, target: Path) -> None:
+    """The same of the hashes in a file, into another, one range of them after the other: memory holds a sixteenth."""
+    hashes = read_hashes(source)
+    with target.open("wb") as file:
+        for part in range(1 << _UNION_BITS):
+            chunks = (hashes[start : start + _CHUNK] for start in range(0, len(hashes), _CHUNK))
+            union([chunk[chunk >> np.uint64(64 - _UNION_BITS) == part] for chunk in chunks]).tofile(file)
+
+
+def read_hashes(path: Path) -> Hashes:
+    """A file of hashes, eight bytes each, as it lies there."""
+    return np.memmap(path, np.uint64, "r") if path.stat().st_size else np.empty(0, np.uint64)

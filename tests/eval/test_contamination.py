@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import tracemalloc
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -17,11 +18,11 @@ from core.examples import EXAMPLES, Example, Segment, write_examples
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE
 from core.spark import SparkConfig, spark_session
 from core.stage import open_stage
-from eval import contamination_job
+from eval import contamination_job, ngrams
 from eval.config import EvalConfig
-from eval.contamination import contamination, merged, table
+from eval.contamination import Seen, contamination, table
 from eval.contamination_job import search, wanted_of
-from eval.ngrams import Wanted, hashes_of, union
+from eval.ngrams import Wanted, hashes_of, read_hashes, union, write_union
 
 ENGLISH = "the river rose in spring and the old bridge held while people walked over it to see the water"
 UNSEEN = "nobody ever wrote down what the baker said to the miller about the price of flour that morning"
@@ -116,7 +117,7 @@ def test_a_killed_search_keeps_the_files_it_finished(
 ) -> None:
     whole = contamination(documents, [examples], tmp_path / "whole", CONFIG, spark)
     output = tmp_path / "killed"
-    monkeypatch.setattr("eval.contamination.merged", _interrupt)
+    monkeypatch.setattr("eval.contamination.row_of", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         contamination(documents, [examples], output, CONFIG, spark)
     monkeypatch.undo()
@@ -162,10 +163,10 @@ def test_what_was_found_stays_in_notes_and_is_read_file_by_file(
 
     monkeypatch.setattr(contamination_job, "run_tasks", run_here)
     english, chinese = hashes_of(ENGLISH, 13), hashes_of(CHINESE, 26)
-    np.save(tmp_path / "wanted.npy", union([english, chinese]))
+    union([english, chinese]).tofile(tmp_path / "wanted")
     sizes = {f"documents/lang={lang}/part-00000.parquet": 1 for lang in ("en", "zh")}
     session: Any = None
-    found = search(session, documents, sizes, {"en": 13, "zh": 26}, tmp_path / "wanted.npy", tmp_path, 2)
+    found = search(session, documents, sizes, {"en": 13, "zh": 26}, tmp_path / "wanted", tmp_path, 2)
     assert answered == [None, None]
     assert set(next(found)) == set(english.tolist())
     assert set(next(found)) == set(chinese.tolist())
@@ -173,9 +174,34 @@ def test_what_was_found_stays_in_notes_and_is_read_file_by_file(
 
 def test_of_documents_with_a_stretch_the_smallest_three_are_named() -> None:
     files: list[dict[int, tuple[int, list[str]]]] = [
-        {1: (9, ["d", "f"]), 2: (1, ["z"])}, {1: (2, ["e", "g"])}, {1: (1, ["a"])},
+        {7: (9, ["d", "f"]), 1 << 63: (1, ["z"])}, {7: (2, ["e", "g"])}, {7: (1, ["a"])}, {},
     ]  # fmt: skip
-    assert merged(files) == merged(reversed(files)) == {1: ("a", "d", "e"), 2: ("z",)}
+    for given in (files, files[::-1]):
+        seen = Seen(np.array([5, 7, 1 << 63], np.uint64))
+        for found in given:
+            seen.add(found)
+        assert seen.of(np.array([1 << 63, 5, 7], np.uint64)) == [["z"], ["a", "d", "e"]]
+        assert seen.of(np.empty(0, np.uint64)) == []
+    assert Seen(np.empty(0, np.uint64)).of(np.empty(0, np.uint64)) == []
+
+
+def test_stretches_are_held_in_files_and_seen_ones_by_few_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = 30_000
+    monkeypatch.setattr(ngrams, "_CHUNK", 1_024)
+    np.random.default_rng(0).integers(0, 1 << 64, number, np.uint64).tofile(tmp_path / "stretches")
+    tracemalloc.start()
+    write_union(tmp_path / "stretches", tmp_path / "wanted")
+    assert tracemalloc.get_traced_memory()[1] < 8 * number / 2  # a copy of all would be twice that
+    wanted = read_hashes(tmp_path / "wanted")
+    found: dict[int, tuple[int, list[str]]] = {hash_: (1, ["a", "b", "c"]) for hash_ in wanted.tolist()}
+    before = tracemalloc.get_traced_memory()[0]
+    seen = Seen(wanted)
+    seen.add(found)
+    assert tracemalloc.get_traced_memory()[0] - before < 16 * number
+    tracemalloc.stop()
+    assert seen.of(wanted) == [["a", "b", "c"]] * number
 
 
 def test_each_text_has_those_of_its_own_stretches_that_are_wanted() -> None:

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.ngrams import Wanted, hashes_of, length_of, union
+from eval.ngrams import Wanted, hashes_of, length_of, read_hashes, union, write_union
 
 LENGTH = 3
 sentences = st.lists(st.sampled_from(["river", "Bridge", "water", "नदी", "水", "7"]), max_size=12).map(" ".join)
@@ -46,6 +48,15 @@ def test_looking_up_finds_what_is_in_both(given_: list[int], asked: list[int], c
     wanted = union([np.array(given_ + common, np.uint64)])
     hashes = np.array([*asked, *common, *common], np.uint64)
     assert Wanted(wanted).among(hashes).tolist() == sorted({*given_, *common} & {*asked, *common})
+
+
+def test_the_union_of_a_file_is_that_of_all_of_it(tmp_path: Path) -> None:
+    hashes = np.random.default_rng(0).integers(0, 2**64, 3_000, np.uint64)
+    ends = np.array([0, 2**64 - 1], np.uint64)
+    for given_ in (hashes, np.concatenate([hashes, hashes[::-1], ends]), hashes[:0]):
+        given_.tofile(tmp_path / "given")
+        write_union(tmp_path / "given", tmp_path / "union")
+        assert np.array_equal(read_hashes(tmp_path / "union"), np.unique(given_))
 
 
 def test_hardly_any_other_is_likely_however_many_are_wanted() -> None:
