@@ -6,7 +6,7 @@ the first is written and a half-recorded one is done anew, so a resumed run writ
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from core.documents import document_id, uniform
 from core.errors import MGLMError
-from core.examples import EXAMPLES, Example, read_examples
+from core.examples import EXAMPLES, Example, ExampleFile
 from core.log import get_logger
 from core.manifest import Manifest, read_manifest
 from core.progress import progress
@@ -76,7 +76,7 @@ def predict(
     if not path.exists():
         found, action = f"no {path.name}", "name another --split, or prepare a task that has one"
         raise MGLMError(f"{examples}", found=found, expected="examples of this split", action=action)
-    chosen = select(read_examples(path), config.max_examples_per_pair, limit)
+    chosen = select(ExampleFile(path), config.max_examples_per_pair, limit)
     if not chosen:
         raise MGLMError(
             f"{examples}",
@@ -99,22 +99,18 @@ def predict(
     return manifest
 
 
-def select(examples: Iterable[Example], per_pair: int | None, limit: int | None) -> list[Example]:
+def select(examples: Sequence[Example], per_pair: int | None, limit: int | None) -> list[Example]:
     """At most `per_pair` examples of each pair of languages and `limit` in all, by hash, in the order given.
 
     Within `limit` every pair gets one before any gets its second.
     """
-    pairs: dict[tuple[str, str], list[tuple[float, int, Example]]] = defaultdict(list)
+    pairs: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for place, example in enumerate(examples):
-        draw = uniform(document_id(example.id), "predict")
-        pairs[example.lang, example.target_lang].append((draw, place, example))
+        pairs[example.lang, example.target_lang].append((uniform(document_id(example.id), "predict"), place))
     ranked = [
-        (rank, key, place, example)
-        for key, group in pairs.items()
-        for rank, (_, place, example) in enumerate(sorted(group, key=lambda item: item[:2])[:per_pair])
+        (rank, key, place) for key, group in pairs.items() for rank, (_, place) in enumerate(sorted(group)[:per_pair])
     ]
-    ranked.sort(key=lambda item: item[:3])
-    return [example for _, _, _, example in sorted(ranked[:limit], key=lambda item: item[2])]
+    return [examples[place] for place in sorted(place for _, _, place in sorted(ranked)[:limit])]
 
 
 def write_predictions(

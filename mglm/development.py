@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.errors import MGLMError
-from core.examples import EXAMPLES, Example, read_examples
+from core.examples import EXAMPLES, Example, ExampleFile
 from core.manifest import hash_of, read_manifest
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def find_development(request: "DevelopmentRequest") -> TaskDevelopment | None:
     path = request.examples / DEV_FILE
     if not request.config.development_examples or not path.exists():
         return None
-    of_task = [example for example in read_examples(path) if request.task in (None, example.task)]
-    examples = select(of_task, None, request.config.development_examples)
+    examples = select(ExampleFile(path, request.task), None, request.config.development_examples)
     if not examples:
         return None
     task: dict[str, Any] = read_manifest(request.examples, EXAMPLES).facts.get("task", {})

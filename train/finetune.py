@@ -9,7 +9,7 @@ from typing import Any
 
 from core.config import RunConfig
 from core.errors import MGLMError
-from core.examples import EXAMPLES, Example, read_examples
+from core.examples import EXAMPLES, Example, ExampleFile
 from core.log import get_logger
 from core.manifest import read_manifest
 from model.checkpoint_meta import checkpoint_hash, read_meta
@@ -146,7 +146,7 @@ def prepare_finetune(
         development = find_development(DevelopmentRequest(run_config, config, examples_path, task, model.max_positions))
     blank_rows = steps * config.global_batch_size - round(steps * examples_a_step)
     blank_epochs = dict(blanks.epochs(blank_rows)) if blanks is not None else {}
-    languages = sorted({example.lang for example in examples})
+    languages = examples.languages
     job = Job(
         name="fine-tuning",
         output=output,
@@ -182,7 +182,7 @@ def prepare_finetune(
     return replace(job, make_development=lambda: DevelopmentMetric(job, development))
 
 
-def load_examples(path: Path, task: str | None) -> list[Example]:
+def load_examples(path: Path, task: str | None) -> ExampleFile:
     """The training examples, of one task where that is named.
 
     Raises:
@@ -190,13 +190,11 @@ def load_examples(path: Path, task: str | None) -> list[Example]:
     """
     if not path.is_file():
         raise MGLMError(f"{path}", found="no such file", expected="training examples", action="run mglm eval prepare")
-    every = list(read_examples(path))
-    chosen = [example for example in every if task is None or example.task == task]
+    chosen = ExampleFile(path, task)
     if not chosen:
-        tasks = sorted({example.task for example in every})
         raise MGLMError(
             f"{path}",
-            found=f"{len(every)} examples" + (f" of {', '.join(tasks)}" if tasks else ""),
+            found=f"examples of {', '.join(chosen.tasks)}" if chosen.tasks else "0 examples",
             expected="at least one" + (f" of {task}" if task else ""),
             action="prepare examples of this task, or name another --task" if task else "prepare some first",
         )
@@ -216,7 +214,7 @@ def parallel_prompts(
 
 
 def _mean_tokens(
-    examples: list[Example], tokenizer: Tokenizer, config: FinetuneConfig, blanks: BlankSource | None
+    examples: Sequence[Example], tokenizer: Tokenizer, config: FinetuneConfig, blanks: BlankSource | None
 ) -> int:
     """Tokens of a row on the average, by a hundred examples from all over."""
     some = examples[:: max(1, len(examples) // 100)]

@@ -37,7 +37,7 @@ class PeerJob:
 
     init: Path
     output: Path
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
     config: FinetuneConfig
     steps: int
     world_size: int
@@ -139,7 +139,7 @@ def prepare_peer(
     return PeerJob(
         init=init,
         output=output,
-        examples=tuple(examples),
+        examples=examples,
         config=config,
         steps=steps,
         world_size=world_size,
