@@ -133,8 +133,9 @@ def grown_rows(rows_VH: Tensor, old: Tokenizer, new: Tokenizer, fresh_VH: Tensor
     grown_VH[: old.pieces] = rows_VH[: old.pieces]
     grown_VH[new.pieces : new.pieces + _COMMAND_ROWS] = rows_VH[old.pieces : old.pieces + _COMMAND_ROWS]
     for index in range(old.pieces, new.pieces):
-        spelled = old.encode(new.piece_text(index))
-        grown_VH[index] = rows_VH[spelled].mean(0)
+        # Nothing, where the old model drops it, as that of mT5 does white space: it begins as any new row.
+        if spelled := old.encode(new.piece_text(index)):
+            grown_VH[index] = rows_VH[spelled].mean(0)
     return grown_VH
 
 

@@ -1,10 +1,12 @@
 """A checkpoint grown to a larger vocabulary: every row where its piece is now, with its optimizer's state."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import torch
 
 from core.errors import MGLMError
@@ -40,6 +42,21 @@ def test_rows_go_with_their_pieces_and_new_ones_are_means(tokenizer: Tokenizer, 
         spelled = tokenizer.encode(text.replace("▁", " "))
         assert torch.allclose(grown_VH[index], rows_VH[spelled].mean(0))
     assert (grown_VH[extended.pieces + 11 :] == 7).all()
+
+
+def test_a_piece_that_the_old_tokenizer_drops_has_a_row_of_numbers() -> None:
+    made = io.BytesIO()
+    texts = ["the old bridge sings in the rain", "a river market near the old bridge"] * 50
+    sentencepiece.SentencePieceTrainer.train(  # as mT5's, it makes nothing of white space alone
+        sentence_iterator=iter(texts), model_writer=made, vocab_size=60, hard_vocab_limit=False, minloglevel=2
+    )
+    foreign = Tokenizer(made.getvalue())
+    grown = Tokenizer(made.getvalue() + _record("\n", -3.0) + _record("zq", -4.0))
+    assert foreign.encode("\n") == []
+    fresh_VH = torch.full((grown.vocab_size, 4), 7.0)
+    grown_VH = grown_rows(torch.randn(foreign.vocab_size, 4), foreign, grown, fresh_VH)
+    assert grown_VH.isfinite().all()
+    assert torch.equal(grown_VH[foreign.pieces], fresh_VH[foreign.pieces])
 
 
 def world(vocab_size: int, precision: Any, distributed: bool) -> tuple[list[Any], Any]:
