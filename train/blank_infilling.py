@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import MGLMError
 from train.blank_layout import Blanks, BoolArray, CommandIds, IntArray, Row, Rows, Sample, layout_rows, only_sample
 from train.config import BlankConfig
 from train.draws import Draws
@@ -75,6 +76,27 @@ def mean_length(sequence_length: int, config: BlankConfig) -> int:
     lengths = np.arange(1, config.max_span + 1)
     words = config.blank_share * sequence_length / float(_span_lengths(config.mean_span, config.max_span) @ lengths)
     return sequence_length + round(2 * (words * config.token_blanks + 3 * config.sentence_blanks + config.generation))
+
+
+def check_positions(section: str, config: BlankConfig, window: int, max_positions: int) -> None:
+    """Whether every blank finds its places in the position table: they count from 1, its end included. `window` tokens
+    of text stand together at most.
+
+    Raises:
+        MGLMError: a blank may be longer than that.
+    """
+    whole_sentences = config.sentence_ends == "authors" or (1 + MISSED) * config.blank_share >= 1
+    longest = max(
+        min(config.max_span, window) if config.token_blanks else 0,
+        (window if whole_sentences else 0) if config.sentence_blanks else 0,
+    )
+    if longest + 2 > max_positions:
+        raise MGLMError(
+            f"model.max_positions {max_positions}",
+            found=f"blanks of up to {longest} tokens, as {section}.blanks cuts them",
+            expected=f"at least {longest + 2} positions",
+            action="raise it (of a checkpoint: mglm model extend --positions), or cut shorter blanks",
+        )
 
 
 def choose_blanks(

@@ -16,7 +16,7 @@ from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
 from train.batches import PretrainBatches, window_length
-from train.blank_infilling import mean_length
+from train.blank_infilling import check_positions, mean_length
 from train.config import FinetuneConfig, PretrainConfig
 from train.finetune_batches import BLANKS
 
@@ -61,6 +61,7 @@ def blank_source(config: FinetuneConfig, model: ModelConfig, tokenizer: Tokenize
         )
     cutting = PretrainConfig(seed=config.seed, blanks=config.blanks)
     window = window_length(model.sequence_length, cutting)
+    check_positions("finetune", config.blanks, window, model.max_positions)
     sampler = Sampler(opened.stream_lengths(), plan.shares(), window, config.seed)
     if sampler.dropped:
         raise MGLMError(

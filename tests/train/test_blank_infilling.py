@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import MGLMError
 from tokenizer.encoding import Tokenizer
 from tokenizer.sentences import SentenceEnds
 from train.blank_infilling import MODES as MODES_OF_SAMPLES
-from train.blank_infilling import blank_infilling, choose_blanks, max_spans, row_length
+from train.blank_infilling import blank_infilling, check_positions, choose_blanks, max_spans, row_length
 from train.blank_layout import NO_LOSS, Row, Rows, Sample, layout, layout_rows
 from train.config import BlankConfig
 
@@ -54,6 +55,25 @@ configs = st.sampled_from([*MODES.values(), BlankConfig()])
 def cut(row: Row, config: BlankConfig, index: int = 0, seed: int = 1) -> Sample:
     most = max_spans(row.tokens_S.size, config)
     return blank_infilling(row, seed=seed, index=index, ids=IDS, sentences=Stops(), config=config, spans=most)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MODES["sentences"].model_copy(update={"sentence_ends": "authors"}),
+        MODES["sentences"].model_copy(update={"blank_share": 0.99}),
+        MODES["tokens"].model_copy(update={"mean_span": 60.0, "max_span": 63}),
+    ],
+)
+def test_blanks_that_may_leave_the_position_table_are_refused(config: BlankConfig) -> None:
+    row = row_of([[7] * 63], whole=False)
+    last = max(int(cut(row, config, index).position_ids_2S[1].max()) for index in range(60))
+    assert last == 64
+    check_positions("pretrain", config, 63, last + 1)
+    with pytest.raises(MGLMError, match="found blanks of up to 63 tokens.* expected at least 65 positions"):
+        check_positions("pretrain", config, 63, last)
+    for mode in MODES.values():
+        check_positions("pretrain", mode, 63, 64)
 
 
 def has_end_token(sample: Sample) -> bool:
