@@ -127,8 +127,9 @@ def data_place(
 ) -> DataPlace:
     """Where in its data a run begins.
 
-    The same data goes on where it was. With another plan, seed or batch on the same shards, every language goes on at
-    the window where it was. Other shards have other windows: every language begins at its first.
+    The same data goes on where it was. With another plan or batch on the same shards, every language goes on at the
+    window where it was, in the order that the first seed gave them: another would draw some again before others came.
+    Other shards have other windows: every language begins at its first.
     """
     window = window_length(sequence_length, config)
     rows = config.global_batch_size * config.windows_per_sequence
@@ -138,6 +139,8 @@ def data_place(
     kept: dict[str, Any] | None = continued.meta.get("data")
     if kept is not None:
         old = DataPlace(**kept)
+        if (old.shards, old.window) == (new.shards, new.window):
+            new = replace(new, seed=old.seed)
         if all(getattr(old, name) == getattr(new, name) for name in _SAME_DATA):
             return old
         if (old.shards, old.window) == (new.shards, new.window):

@@ -51,6 +51,7 @@ class Job:
     frozen_layers: int = 0  # topmost layers that keep their weights
     init: Path | None = None  # step directory whose weights the run begins with
     first_step: int = 0  # its step, where optimiser and data go on with it too; 0: they begin anew
+    first_samples: int = 0  # samples of the steps before, whose batches may have been of another size
     schedule_from: int = 0  # step at which warm-up and decay begin
     meta: dict[str, Any] = field(default_factory=dict)  # what its checkpoints keep besides
     row_tokens: int = 0  # of a row on the average, without padding
@@ -65,6 +66,10 @@ class Job:
     @property
     def topology(self) -> Topology:
         return self.config.topology()
+
+    def samples(self, step: int) -> int:
+        """How many were seen when `step` steps are done, those before `first_step` included."""
+        return self.first_samples + (step - self.first_step) * self.config.global_batch_size
 
     def claim(self, *, overwrite: bool) -> Stage:
         """Opens the output as this work's stage; it stays locked as long as the stage is held. One process may.

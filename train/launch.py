@@ -23,6 +23,7 @@ from core.errors import MGLMError
 from core.log import get_logger
 from core.manifest import MANIFEST_NAME
 from core.processes import end_with_parent
+from train.config import TrainingConfig
 from train.job import Job, summary
 from train.signals import STOP_SIGNALS
 
@@ -157,12 +158,37 @@ def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
         stopped_by = 0
         if not done:
             job = job or prepare(world_size)
+            model, init = job.model.model_dump(), str(job.init)
+            check_same(job.config, job.inputs, steps=job.steps, model=model, init=init, first_step=job.first_step)
             initialize(job.topology, job.config.seed)
             stopped_by = run(job, then_ends=True)
         shut_down()
     if stage is not None and job is not None and not stage.done and not stopped_by:
         stage.finish(facts=summary(job))
     return stopped_by
+
+
+def check_same(config: TrainingConfig, inputs: Mapping[str, str], **more: Any) -> None:
+    """Whether all processes are about to do the same work. Each has read configuration and inputs for itself: hosts may
+    hold other copies of them, and a run that is continued from while it still trains another last checkpoint now.
+    To be called by all of them.
+
+    Raises:
+        MGLMError: on all processes, the first that differs from process 0, and in what.
+    """
+    import torch.distributed as dist
+
+    mine = {**config.model_dump(), **{f"input {name}": value for name, value in inputs.items()}, **more}
+    told: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(told, mine)
+    for rank, other in enumerate(told):
+        if differing := [name for name in mine if other.get(name) != told[0].get(name)]:
+            raise MGLMError(
+                f"training process {rank}",
+                found=f"another {', another '.join(differing)} than process 0",
+                expected="one configuration and the same inputs on all hosts",
+                action="put the same files there; give --continue-from a step directory while that run goes on",
+            )
 
 
 def _quieten() -> None:

@@ -111,7 +111,7 @@ class Trainer:
         job = self.job
         meta = {
             "step": self.step,
-            "samples": self.step * job.config.global_batch_size,
+            "samples": job.samples(self.step),
             "model": job.model.model_dump(),
             "vocab_size": job.tokenizer.vocab_size,
             "tokenizer_sha256": job.tokenizer.sha256,

@@ -33,6 +33,7 @@ from train.development import Development, measured, tell_development
 from train.draws import Draws
 from train.guard import StepGuard
 from train.job import EVENTS, METRICS
+from train.launch import check_same
 from train.metrics import EventLog, MetricsLog
 from train.peer_job import PeerJob
 from train.peer_state import best_state, last_state, load_weights, read_state, restore, save_state
@@ -185,6 +186,7 @@ def train_together(job: PeerJob, *, overwrite: bool) -> int:
         dist.broadcast(done, src=0)
         if done:
             return 0
+        check_same(job.config, job.inputs, steps=job.steps)
         work = job.output / WORK_NAME
         if stage is not None:
             work = stage.work  # makes it

@@ -16,8 +16,8 @@ from model.config import ModelConfig
 from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
-from train.batches import PretrainBatches
-from train.blank_infilling import mean_length
+from train.batches import PretrainBatches, window_length
+from train.blank_infilling import check_positions, mean_length
 from train.config import PretrainConfig
 from train.continuing import check_continued, data_place, lineage, open_continued
 from train.dry_run import DryRun
@@ -111,6 +111,8 @@ def prepare_pretrain(
     if world_size is None:
         world_size = processes(nproc, config.tensor_parallel * config.pipeline_parallel)
     check_layout("pretrain", config, model, tokenizer.vocab_size, world_size)
+    window = window_length(model.sequence_length, config)
+    check_positions("pretrain", config.blanks, window, model.max_positions)
     place = data_place(config, model.sequence_length, opened, plan.shares(), continued)
     sampler = place.sampler(opened)
     _check_languages(sampler, opened, config, plan_path, shards)
@@ -139,6 +141,7 @@ def prepare_pretrain(
         ),
         init=continued.step_directory if continued is not None else None,
         first_step=continued.step if continued is not None else 0,
+        first_samples=int(continued.meta["samples"]) if continued is not None else 0,
         schedule_from=schedule_from,
         meta={**place_meta, "lineage": lineage(continued, {**meta, **place_meta})},
         row_tokens=mean_length(model.sequence_length, config.blanks),

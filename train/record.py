@@ -60,7 +60,7 @@ class Record:
         self._add(result)
         row: dict[str, Any] = {
             "step": step,
-            "samples": step * job.config.global_batch_size,
+            "samples": job.samples(step),
             "loss": _number(result.loss, 8),
             "learning_rate": result.learning_rate,
             "grad_norm": _number(result.gradient_norm, 6),

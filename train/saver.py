@@ -111,8 +111,10 @@ def last_good(root: Path, events: EventLog | None) -> Path | None:
     Raises:
         MGLMError: there are some, and none is good.
     """
-    found = complete_checkpoints(root)
-    dist.barrier()  # all have looked before one is renamed
+    # As the first process sees them: on a shared disk another host may not see the newest yet, and would load another.
+    told = [[path.name for path in complete_checkpoints(root)]]
+    dist.broadcast_object_list(told)
+    found = [root / name for name in told[0]]
     for path in reversed(found):
         problem = _problem(path)
         if not problem:

@@ -3,8 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from model.checkpoint_meta import latest_checkpoint, read_meta
 from tests.train.conftest import SHARES
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
-from train.continuing import check_continued, data_place, open_continued
+from train.config import PretrainConfig
+from train.continuing import Continued, check_continued, data_place, open_continued
 from train.job import Job
 from train.metrics import read_metrics
 from train.pretrain import prepare_pretrain
@@ -135,6 +137,23 @@ def test_under_another_plan_a_language_goes_on_at_its_next_window(shards_directo
         # Every window of the first epoch comes once before any of the second comes.
         assert len(set(numbers[:windows].tolist())) == windows
         assert [draw.epoch for draw in drawn] == sorted(draw.epoch for draw in drawn)
+
+
+def test_another_seed_keeps_the_order_of_the_windows(shards_directory: Path, tmp_path: Path) -> None:
+    shards, config = Shards.open(shards_directory), PretrainConfig(global_batch_size=4, seed=1)
+    first = data_place(config, 64, shards, SHARES, None)
+    continued = Continued(tmp_path, tmp_path, {"step": 5, "data": asdict(first)}, "")
+    reseeded = data_place(config.model_copy(update={"seed": 2}), 64, shards, SHARES, continued)
+    assert reseeded == first
+    other = data_place(config.model_copy(update={"seed": 2}), 64, shards, {**SHARES, "en": 0.1}, continued)
+    assert (other.seed, other.first_step) == (1, 5)
+
+
+def test_samples_are_counted_by_the_batches_they_came_in() -> None:
+    before: Any = {"name": "", "output": Path(), "identity": {}, "inputs": {}, "model": None, "tokenizer": None}
+    before |= {"steps": 9, "world_size": 1, "make_batches": None}
+    job = Job(config=PretrainConfig(global_batch_size=64), first_step=100, first_samples=3200, **before)
+    assert [job.samples(step) for step in (100, 101, 110)] == [3200, 3264, 3840]
 
 
 def test_what_cannot_be_continued_is_refused_and_both_sides_named(

@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -248,3 +249,26 @@ def test_what_may_change_between_two_starts_is_not_part_of_a_run_s_identity() ->
     assert first.identity() == second.identity()
     assert PretrainConfig(seed=1).identity() != PretrainConfig(seed=2).identity()
     assert FinetuneConfig(label_smoothing=0.0).identity() != FinetuneConfig().identity()
+
+
+def test_processes_that_would_do_different_work_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.distributed as dist
+
+    def check(**settings: Any) -> None:
+        launch.check_same(PretrainConfig.model_validate(settings), {"plan": "1"}, steps=3)
+
+    others: list[Any] = []
+
+    def gather(told: list[Any], mine: Any) -> None:
+        told[:] = [mine, *others]
+        others.append(mine)
+
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_gather_object", gather)
+    check()
+    check()
+    with pytest.raises(MGLMError, match="training process 1; found another learning_rate, another seed than process 0"):
+        check(learning_rate=1e-2, seed=5)
+    others[:1] = [{**others[0], "input plan": "2"}]
+    with pytest.raises(MGLMError, match="found another input plan than"):
+        check()
