@@ -158,7 +158,7 @@ def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
         stopped_by = 0
         if not done:
             job = job or prepare(world_size)
-            model, init = job.model.model_dump(), str(job.init)
+            model, init = job.model.model_dump(), job.init and job.init.name
             check_same(job.config, job.inputs, steps=job.steps, model=model, init=init, first_step=job.first_step)
             initialize(job.topology, job.config.seed)
             stopped_by = run(job, then_ends=True)
@@ -170,15 +170,16 @@ def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
 
 def check_same(config: TrainingConfig, inputs: Mapping[str, str], **more: Any) -> None:
     """Whether all processes are about to do the same work. Each has read configuration and inputs for itself: hosts may
-    hold other copies of them, and a run that is continued from while it still trains another last checkpoint now.
-    To be called by all of them.
+    hold other copies of them, and a run that is continued from while it still trains another last checkpoint now. Where
+    the inputs lie may differ. To be called by all processes.
 
     Raises:
         MGLMError: on all processes, the first that differs from process 0, and in what.
     """
     import torch.distributed as dist
 
-    mine = {**config.model_dump(), **{f"input {name}": value for name, value in inputs.items()}, **more}
+    mine = {**config.identity(), **config.whereabouts(), **more}
+    mine |= {f"input {name}": value for name, value in inputs.items()}
     told: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(told, mine)
     for rank, other in enumerate(told):
