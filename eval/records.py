@@ -47,3 +47,15 @@ class LeftOut:
 
 
 Outcome = list[Example] | Rejected | Unsummarised | LeftOut
+
+
+def example_id(part: str, pair: str, key: str) -> str:
+    """The id of an example: a mixture's part where there is one, the pair of languages, the record's id."""
+    return ":".join(filter(None, [part, pair, key]))
+
+
+def item_of(example_id: str, target_lang: str) -> str:
+    """What an example is about: its id without the languages. A question of XQuAD has one id in all of them, as has a
+    line of MTG; that unrelated records may have the same number does no harm to what is drawn by it."""
+    _, pair, key = example_id.partition(f"-{target_lang}:")
+    return key if pair else example_id.removesuffix(f":{target_lang}")

@@ -13,10 +13,10 @@ import numpy as np
 from core.errors import MGLMError
 from core.languages import language_name
 from eval.bits_per_byte import read_bits_per_byte
-from eval.bootstrap import paired_p
+from eval.bootstrap import Items, paired_p
 from eval.paper import filled
 from eval.report_parts import Part, Table, markdown
-from eval.score import read_example_scores, read_scores
+from eval.score import items_of, read_example_scores, read_scores
 
 TITLE = "Evaluation"
 _LABELS = {
@@ -177,11 +177,11 @@ def _paired(
         first, second = systems[one][1], systems[two][1]
         if _task(first) != _task(second) or first["scorer"] != second["scorer"]:
             continue
-        groups = _differences(called[one][1], called[two][1], first)
+        groups, items = _differences(called[one][1], called[two][1], first)
         shared = sum(map(len, groups))
         cells = ["no example in common"] * len(first["measures"])
         if shared:
-            p = paired_p(groups, resamples)
+            p = paired_p(groups, items, resamples)
             means = np.mean([group.mean(axis=0) for group in groups], axis=0) * first["scale"]
             digits = 2 if first["scale"] == 100 else 4
             cells = [
@@ -204,15 +204,17 @@ def _paired(
     return Part("tests", "One system beside another", tables)
 
 
-def _differences(one: Path, two: Path, scores: Mapping[str, Any]) -> list[Any]:
+def _differences(one: Path, two: Path, scores: Mapping[str, Any]) -> tuple[list[Any], list[Items]]:
+    """For each pair of languages the differences by example, and what these are about."""
     scorer, measures = scores["scorer"], scores["measures"]
     second = {row["id"]: row for row in read_example_scores(two)}
-    groups: dict[tuple[str, str], list[list[float]]] = {}
-    for row in read_example_scores(one):
-        if row["id"] in second:
-            values = [row[scorer][m] - second[row["id"]][scorer][m] for m in measures]
-            groups.setdefault((row["lang"], row["target_lang"]), []).append(values)
-    return [np.array(group) for group in groups.values()]
+    rows = [row for row in read_example_scores(one) if row["id"] in second]
+    items = items_of((row["id"], row["target_lang"]) for row in rows)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault((row["lang"], row["target_lang"]), []).append(number)
+    values = np.array([[row[scorer][m] - second[row["id"]][scorer][m] for m in measures] for row in rows])
+    return [values[group] for group in groups.values()], [items[group] for group in groups.values()]
 
 
 def _bits(result: Mapping[str, Any]) -> Part:

@@ -8,7 +8,7 @@ the authors' own. examples.jsonl holds every example's scores, for tests of one 
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from core.languages import canonical_code
 from core.log import get_logger
 from core.manifest import read_manifest, sha256_file, write_atomically
 from core.stage import open_stage
-from eval.bootstrap import interval
+from eval.bootstrap import Items, interval
 from eval.predictions import PREDICTIONS, Prediction, read_predictions
+from eval.records import item_of
 from eval.scorers import AUTHORS, Scorer, scorer_of
 from tokenizer.encoding import MODEL_NAME
 
@@ -139,8 +140,9 @@ def _summary(
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, item in enumerate(predictions):
         groups[item.lang, item.target_lang].append(index)
+    items = items_of((item.id, item.target_lang) for item in predictions)
     tables = [
-        _table(scorer, matrix, dict(sorted(groups.items())), task.get("averages", []), resamples)
+        _table(scorer, matrix, items, dict(sorted(groups.items())), task.get("averages", []), resamples)
         for scorer, matrix in zip(scorers, matrices, strict=True)
     ]
     if task.get("kind", "summary") == "summary":
@@ -155,6 +157,7 @@ def _summary(
 def _table(
     scorer: Scorer,
     matrix: Matrix,
+    items: Items,
     groups: Mapping[tuple[str, str], list[int]],
     averages: Sequence[Mapping[str, Any]],
     resamples: int,
@@ -164,16 +167,16 @@ def _table(
             "lang": lang,
             "target_lang": target_lang,
             "examples": len(indices),
-            **_row(scorer, [matrix[indices]], resamples),
+            **_row(scorer, [matrix[indices]], [items[indices]], resamples),
             "tokenization": scorer.tokenization(canonical_code(target_lang)),
         }
         for (lang, target_lang), indices in groups.items()
     ]
 
     def over(chosen: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        parts = [matrix[groups[pair]] for pair in chosen]
-        macro = _row(scorer, parts, resamples)
-        micro = _row(scorer, [np.concatenate(parts)], resamples)
+        parts, about = [matrix[groups[pair]] for pair in chosen], [items[groups[pair]] for pair in chosen]
+        macro = _row(scorer, parts, about, resamples)
+        micro = _row(scorer, [np.concatenate(parts)], [np.concatenate(about)], resamples)
         return {"examples": sum(map(len, parts)), **micro, "macro": macro}
 
     targets = []
@@ -186,7 +189,8 @@ def _table(
     for average in averages:
         chosen = [pair for pair in groups if _counts(average, *pair)]
         if chosen:
-            row = _row(scorer, [matrix[groups[pair]] for pair in chosen], resamples)
+            about = [items[groups[pair]] for pair in chosen]
+            row = _row(scorer, [matrix[groups[pair]] for pair in chosen], about, resamples)
             declared.append({"name": average["name"], "pairs": len(chosen), **row})
     return {
         "scorer": scorer.name,
@@ -206,10 +210,16 @@ def _counts(average: Mapping[str, Any], lang: str, target_lang: str) -> bool:
     return lang not in average.get("without", []) and (not average.get("only") or lang in average["only"])
 
 
-def _row(scorer: Scorer, parts: Sequence[Matrix], resamples: int) -> dict[str, Any]:
+def items_of(examples: Iterable[tuple[str, str]]) -> Items:
+    """Numbers for what examples, given by id and target language, are about."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(item_of(*one), len(numbers)) for one in examples], dtype=np.int64)
+
+
+def _row(scorer: Scorer, parts: Sequence[Matrix], items: Sequence[Items], resamples: int) -> dict[str, Any]:
     """The measures' means over `parts`, each part weighing the same, and their intervals."""
     each = [scorer.means(part) for part in parts]
     row: dict[str, Any] = {name: sum(one[name] for one in each) / len(each) for name in scorer.measures}
-    ends = interval(parts, resamples) * scorer.scale
+    ends = interval(parts, items, resamples) * scorer.scale
     row["interval"] = {name: ends[:, column].tolist() for column, name in enumerate(scorer.measures)}
     return row

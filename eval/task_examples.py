@@ -9,7 +9,7 @@ from core.errors import MGLMError
 from core.examples import Example, Segment
 from core.text import normalise
 from eval.readers import READERS
-from eval.records import LeftOut, Outcome, Record, Rejected
+from eval.records import LeftOut, Outcome, Record, Rejected, example_id
 from eval.sources import FoundFile, find_files
 from eval.tasks import Source, Split, Task
 from eval.translation import Translator, translated
@@ -106,7 +106,7 @@ def _outcome(
 ) -> Outcome:
     raw = file.named.get("lang", "")
     pair = f"{raw if '_' in raw else record.lang}-{record.target_lang}"  # chinese_simplified is not _traditional
-    key = ":".join(filter(None, [origin.part, pair, normalise(record.id)]))
+    key = example_id(origin.part, pair, normalise(record.id))
     split = _split(origin, record, share)
 
     def rejected(reason: str) -> Rejected:

@@ -36,7 +36,8 @@ ANSWERS = [("1", "en", "in Paris", "Paris"), ("2", "en", "1998", "1998"), ("3", 
 def test_answers_stand_beside_the_papers_with_means_and_intervals(tmp_path: Path) -> None:
     scores = scored(tmp_path, "xquad", ANSWERS)
     content = read_scores(scores)
-    assert [average["name"] for average in content["averages"]] == ["all languages", "without English"]
+    means = [average["name"] for average in content["averages"]]
+    assert means == ["all languages (paper, XTREME: 11)", "without English (10)"]
     assert content["averages"][0]["exact_match"] == pytest.approx((50 + 0) / 2)
     assert content["overall"]["exact_match"] == pytest.approx(100 / 3)
     low, high = content["averages"][0]["interval"]["f1"]
@@ -47,6 +48,14 @@ def test_answers_stand_beside_the_papers_with_means_and_intervals(tmp_path: Path
     assert f"| ours | squad | {f1:.1f}/25.0 | – | – |" in text
     assert "| paper: mGLM-Large 1.0B | the paper's | 83.6/71.9 | 67.4/54.3 | 69.6/55.6 |" in text
     assert "ours has 3 examples of xquad, 2 pairs of languages." in text
+
+
+def test_a_language_that_the_papers_mean_has_not_is_scored_and_stays_out_of_it(tmp_path: Path) -> None:
+    scores = scored(tmp_path, "xquad", [*ANSWERS, ("4", "ro", "da", "da")])
+    content = read_scores(scores)
+    assert [(mean["pairs"], mean["exact_match"]) for mean in content["averages"]] == [(2, 25), (1, 0)]
+    assert "/25.0 | – | – |" in report([scores], None, names=["ours"])
+    assert "| Romanian (ro) | Romanian (ro) | squad | 1 | 100.00" in report([scores], None)
 
 
 def test_tasks_of_one_system_fill_one_row(tmp_path: Path) -> None:
