@@ -53,7 +53,7 @@ def read_squad(file: FoundFile, source: "Source", inputs: Sequence[Path]) -> Ite
                     answers = tuple(dict.fromkeys(str(answer["text"]) for answer in question["answers"]))
                     texts = {"context": str(paragraph["context"]), "question": str(question["question"])}
                     lang = lang or target_lang
-                    yield _record(file.path, 0, key, lang, target_lang or lang, texts, answers)
+                    yield _record(file.path, 0, key, lang, target_lang or lang, texts, answers, group=texts["context"])
     except (KeyError, TypeError, IndexError) as error:
         expected = "a SQuAD v1.1 file: data, paragraphs with context, qas with id, question, answers"
         raise MGLMError(f"{file.path}, {place}", found=f"no {error}", expected=expected) from None
@@ -176,6 +176,7 @@ def read_pairs(file: FoundFile, source: "Source", inputs: Sequence[Path]) -> Ite
             target_lang,
             {first: one, second: two},
             (_LABELS.get(label.strip(), label.strip()),),
+            group=one,
         )
 
 

@@ -209,6 +209,34 @@ def test_a_users_jsonl_by_a_few_lines_of_toml(tmp_path: Path) -> None:
         prepare(str(task), [tmp_path / "in"], tmp_path / "o", EvalConfig())
 
 
+def test_what_shares_a_paragraph_or_a_sentence_shares_a_split(tmp_path: Path) -> None:
+    paragraphs = [
+        {
+            "context": f"Absatz {n}.",
+            "qas": [{"id": f"{n}-{q}", "question": f"{q}?", "answers": [{"text": "x"}]} for q in range(4)],
+        }
+        for n in range(30)
+    ]
+    write(tmp_path / "qa.json", {"data": [{"paragraphs": paragraphs}]})
+    write(tmp_path / "nli.tsv", *[f"Satz {n}.\tFolge {h}.\tja" for n in range(30) for h in range(4)])
+    task = tmp_path / "own.toml"
+    task.write_text(
+        '[qa]\nkind = "question"\nprompt = "question"\nscorer = "squad"\n'
+        'sources = [{ split = "by_hash", reader = "squad", files = ["qa.json"], lang = "de", heldout_share = 0.3 }]\n'
+        '[nli]\nkind = "choice"\nprompt = "paraphrase"\nscorer = "accuracy"\nchoices = { ja = ["Ja"] }\n'
+        'sources = [{ split = "by_hash", reader = "pairs", files = ["nli.tsv"], lang = "de", heldout_share = 0.3 }]\n',
+        "utf-8",
+    )
+    for name, shared in (("qa", "Absatz"), ("nli", "Satz")):
+        got = made(f"{task}:{name}", tmp_path, tmp_path / name)
+        found = [
+            {part.value for example in examples for part in example.source if part.value.startswith(shared)}
+            for examples in got.values()
+        ]
+        assert sum(map(len, found)) == len(set().union(*found)) == 30
+        assert all(found)
+
+
 def test_the_summariser_mixes_its_parts_by_weight_and_translates_where_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
