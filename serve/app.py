@@ -14,7 +14,7 @@ from serve.answers import answers, event, pieces, unless_left
 from serve.assets import add_page
 from serve.config import ServeConfig
 from serve.failures import documented, handle_failures
-from serve.guards import NOTES, BearerTokens, BoundedBody, HostNames, Record
+from serve.guards import NOTES, BearerTokens, BoundedBody, HostNames, OwnPages, Record
 from serve.languages import Detect
 from serve.metrics import Metrics
 from serve.problems import Refusal
@@ -69,6 +69,8 @@ def build_app(config: ServeConfig, scheduler: Scheduler, metrics: Metrics, token
     app.add_middleware(BoundedBody, most_bytes=config.max_body_bytes)
     if tokens:
         app.add_middleware(BearerTokens, tokens=tokens)
+    else:
+        app.add_middleware(OwnPages, origins=config.cors_origins)
     if config.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -93,7 +95,7 @@ def host_names(config: ServeConfig, tokens: Tokens) -> list[str]:
 
 def _add_summaries(app: FastAPI, config: ServeConfig, scheduler: Scheduler, detect: Detect) -> None:
     batch_input, stream_input = input_models(config, scheduler.most_tokens)
-    refusals = documented(400, 401, 408, 413, 421, 422, 500, 503, 504)
+    refusals = documented(400, 401, 403, 408, 413, 421, 422, 500, 503, 504)
 
     async def summaries(request: Request, body: SummaryInput) -> SummaryOutput:
         found = [detect(text) for text in body.texts]
@@ -163,7 +165,7 @@ def _add_models(app: FastAPI, config: ServeConfig, scheduler: Scheduler) -> None
         return Models(data=[described(scheduler.described)])
 
     @app.post(
-        "/v1/models/reload", response_model_exclude_none=True, responses=documented(401, 409, 421, 500),
+        "/v1/models/reload", response_model_exclude_none=True, responses=documented(401, 403, 409, 421, 500),
         summary="Load the model's directory anew; no request is dropped",
     )  # fmt: skip
     async def reload() -> Model:

@@ -17,6 +17,7 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's number, for log and metrics; nobody recei
 MEANINGS = {
     400: "The body is not JSON in UTF-8.",
     401: "A token is needed, or this one is not accepted.",
+    403: "Another site's page asks.",
     408: "The request did not arrive in time.",
     409: "A reload is under way.",
     413: "The body is too long.",

@@ -1,4 +1,4 @@
-"""What a request passes before a route sees it, outermost first: record, host name, token, size. Plain ASGI.
+"""What a request passes before a route sees it, outermost first: record, host name, token or page, size. Plain ASGI.
 
 Each refuses with a problem that says why. None of them reads what a body says.
 """
@@ -129,6 +129,24 @@ class BearerTokens:
                 found = "This token is not accepted." if authorization else "A token is needed."
                 detail = f"{found} Send the header Authorization: Bearer TOKEN."
                 refusal = Refusal(401, "token", detail, headers={"WWW-Authenticate": "Bearer"})
+                await refusal.response(scope)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class OwnPages:
+    """Where no token is asked for: takes orders from programs and from its own page, not from another site's. Such a
+    page may send a POST that it cannot read the answer of, and a reload needs no more. Browsers say whose page asks."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self.app, self.origins = app, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            headers = Headers(scope=scope)
+            foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+            if foreign and "*" not in self.origins and headers.get("origin") not in self.origins:
+                refusal = Refusal(403, "origin", "Another site's page asks. See serve.cors_origins.")
                 await refusal.response(scope)(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -266,6 +266,8 @@ def test_another_site_is_let_in_neither_by_its_origin_nor_by_its_name(service: S
         asked = {"origin": "https://elsewhere.example", "access-control-request-method": "POST"}
         assert "access-control-allow-origin" not in client.options("/v1/summaries", headers=asked).headers
         refused(client.get("/v1/models", headers={"host": "elsewhere.example"}), 421, "host")
+        page = {"origin": "https://elsewhere.example", "sec-fetch-site": "cross-site"}
+        refused(client.post("/v1/models/reload", headers=page), 403, "origin")
 
 
 def test_the_log_has_every_request_and_no_word_of_its_text(service: Service) -> None:
