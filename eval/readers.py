@@ -29,6 +29,7 @@ _PARSED = {
     " <S_SEP> ": " ", "<S_SEP>": " ",
 }  # fmt: skip
 _LABELS = {"contradictory": "contradiction"}  # XNLI's training file spells one label in two ways
+_TAG = re.compile(r"<(/?)(doc|Article|EN-REF|ZH-REF)([^<>]*)>")  # of NCLS
 _PARSED_SIGN = re.compile("|".join(map(re.escape, _PARSED)))
 
 
@@ -60,8 +61,12 @@ def read_squad(file: FoundFile, source: "Source", inputs: Sequence[Path]) -> Ite
 
 
 def read_alternating(file: FoundFile, source: "Source", inputs: Sequence[Path]) -> Iterator[Record | Rejected]:
-    """NCLS: a line with the article, a line with its summary, and so on."""
+    """NCLS as the authors have it: a line with the article, a line with its summary, and so on. Or as it is published:
+    documents between tags."""
     target_lang, lang = _languages(file, source)
+    if next(read_lines(file.path), (0, ""))[1].startswith("<doc"):
+        yield from _tagged(file.path, lang, target_lang)
+        return
     article, number = "", 0
     for number, line in read_lines(file.path):
         if number % 2:
@@ -71,6 +76,37 @@ def read_alternating(file: FoundFile, source: "Source", inputs: Sequence[Path]) 
     if number % 2:
         found = f"{number} lines, an odd number"
         raise MGLMError(f"{file.path}, line {number}", found=found, expected="a summary after every article")
+
+
+def _tagged(path: Path, lang: str, target_lang: str) -> Iterator[Record | Rejected]:
+    """Lines `<doc id=N>`, `<Article>` and, a sentence each, `<EN-REF1>`, `<ZH-REF1>`, `<EN-REF2>` …, each closed by a
+    line `</…>`. The summary is the sentences of the target's language, those that people corrected where there are any.
+    """
+    texts: dict[tuple[str, str, bool], str] = {}  # by tag's name, its number and whether people corrected it
+    wanted = f"{target_lang.upper()}-REF"
+    key, begun, opened = "", 0, None
+    for number, line in read_lines(path):
+        if tag := _TAG.fullmatch(line.strip()):
+            closes, name, rest = tag.groups()
+            if name != "doc":
+                opened = None if closes else (name, "".join(filter(str.isdigit, rest)), "human-corrected" in rest)
+            elif not closes:
+                if begun:
+                    break
+                texts, key, begun = {}, rest.partition("=")[2].strip("\"' ") or str(number), number
+            else:
+                numbers = dict.fromkeys(at for name, at, _ in texts if name == wanted)
+                said = [texts.get((wanted, at, True)) or texts.get((wanted, at, False), "") for at in numbers]
+                article = {"text": texts.get(("Article", "", False), "")}
+                yield _record(path, begun, key, lang, target_lang, article, (" ".join(filter(None, said)),))
+                begun = 0
+        elif opened is not None:
+            texts[opened] = f"{texts.get(opened, '')} {line.strip()}".strip()
+        elif line.strip():
+            expected = "a line <doc id=…>, <Article> or <ZH-REF…>"
+            raise MGLMError(f"{path}, line {number}", found=line[:60], expected=expected)
+    if begun:
+        raise MGLMError(f"{path}, line {begun}", found="no </doc>", expected="one for each <doc>")
 
 
 def read_parallel(file: FoundFile, source: "Source", inputs: Sequence[Path]) -> Iterator[Record | Rejected]:

@@ -94,6 +94,31 @@ def test_ncls_alternates_articles_and_summaries(tmp_path: Path) -> None:
     assert not (tmp_path / "odd").exists()
 
 
+def tagged(number: int, article: str, *texts: tuple[str, str]) -> list[str]:
+    parts = [f"<{name}>\n{text}\n</{name}>" for name, text in (("Article", article), *texts)]
+    return [f"<doc id={number}>", *parts, "</doc>"]
+
+
+def test_ncls_is_read_as_published_too(tmp_path: Path) -> None:
+    train = tagged(0, "An article.", ("EN-REF1", "One."), ("ZH-REF1", "一。"), ("EN-REF2", "Two."), ("ZH-REF2", "二。"))
+    corrected = [("EN-REF1", "One."), ("ZH-REF1", "一。"), ("ZH-REF1-human-corrected", "壹。"), ("ZH-REF2", "二。")]
+    write(tmp_path / "EN2ZHSUM" / "EN2ZHSUM_train.txt", *train, *tagged(7, "", ("ZH-REF1", "无文")))
+    write(tmp_path / "EN2ZHSUM" / "EN2ZHSUM_test.txt", *tagged(3, "Third.", *corrected))
+    got = made("ncls_en2zh", tmp_path, tmp_path / "out")
+    assert [(example.id, said(example), example.target) for example in got["train"] + got["heldout"]] == [
+        ("en-zh:0", "An article.. 中文摘要: [sMASK]", "一。 二。"),
+        ("en-zh:3", "Third.. 中文摘要: [sMASK]", "壹。 二。"),
+    ]
+    rejected = json.loads((tmp_path / "out" / "rejected.jsonl").read_text("utf-8"))
+    assert rejected["reason"] == "no_text"  # as all of ZH2ENSUM, whose articles are LCSTS's
+    write(tmp_path / "EN2ZHSUM" / "EN2ZHSUM_train.txt", *train, *train[:-1], *train)
+    with pytest.raises(MGLMError, match=r"train\.txt, line 18; found no </doc>"):
+        prepare("ncls_en2zh", [tmp_path], tmp_path / "open", EvalConfig())
+    write(tmp_path / "EN2ZHSUM" / "EN2ZHSUM_train.txt", *train, "An article without a tag.")
+    with pytest.raises(MGLMError, match=r"train\.txt, line 18; found An article without a tag\.; expected a line <doc"):
+        prepare("ncls_en2zh", [tmp_path], tmp_path / "bare", EvalConfig())
+
+
 def test_mtg_is_trained_on_one_source_and_evaluated_on_five(tmp_path: Path) -> None:
     for lang in ("en", "fr", "es", "de", "zh"):
         write(tmp_path / f"train.doc.{lang}", f"Text -LRB- {lang} -RRB- .")
