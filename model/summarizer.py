@@ -286,6 +286,7 @@ class Summarizer:
         settings = dict(generation)
         if settings.get("do_sample"):
             settings.setdefault("temperature", SAMPLING_TEMPERATURE)
+            settings.setdefault("top_k", 0)  # transformers' own default leaves all but the 50 likeliest out
         if settings.get("num_beams") == 1:
             settings.setdefault("length_penalty", 1.0)  # the default's would do nothing, and be warned of
         return settings

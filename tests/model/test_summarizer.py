@@ -111,6 +111,13 @@ def test_sampling_is_at_the_papers_temperature_and_follows_the_seed(summarizer: 
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_sampling_draws_among_all_tokens(summarizer: Summarizer) -> None:
+    settings = summarizer.settings({"do_sample": True, "temperature": 50.0, "num_beams": 1, "max_new_tokens": 1})
+    torch.manual_seed(0)
+    drawn = summarizer.generate([summarizer.encode(SummaryRequest("the river", "en")).ids] * 300, **settings)
+    assert len({tuple(span) for span in drawn}) > 100
+
+
 @given(st.text(min_size=1).filter(normalise) | st.sampled_from(HOSTILE), st.sampled_from(["en", "zh"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_a_text_says_it_stays_text(
