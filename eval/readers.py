@@ -154,7 +154,8 @@ def read_jsonl(file: FoundFile, source: "Source", inputs: Sequence[Path]) -> Ite
 def read_scisummnet(file: FoundFile, source: "Source", inputs: Sequence[Path]) -> Iterator[Record | Rejected]:
     """Scisummnet-zh: JSONL `{pid, zh_sum}`, and each paper as `<pid>.xml` anywhere under the user's folders.
 
-    A paper's text is its abstract and the sentences (`S`) of its sections, as the authors take it.
+    A paper's text is the sentences (`S`) of its sections, as the authors take it: not its title and its abstract, with
+    which its summary begins.
     """
     target_lang, lang = _languages(file, source)
     papers = {path.stem: path for root in inputs if root.is_dir() for path in root.rglob("*.xml")}
@@ -282,8 +283,8 @@ def _paper(path: Path) -> str:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, OSError) as error:
         raise MGLMError(f"{path}", found=str(error), expected="XML") from None
-    sentences = [" ".join("".join(sentence.itertext()).split()) for sentence in root.iter("S")]
-    return " ".join(filter(None, sentences))
+    sentences = dict.fromkeys(sentence for section in root.iter("SECTION") for sentence in section.iter("S"))
+    return " ".join(filter(None, (" ".join("".join(sentence.itertext()).split()) for sentence in sentences)))
 
 
 class _PlainUnpickler(pickle.Unpickler):

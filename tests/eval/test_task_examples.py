@@ -169,10 +169,11 @@ def test_scisummnet_joins_summaries_with_papers(tmp_path: Path) -> None:
     write(tmp_path / "scisummnet-zh.txt", {"pid": "P1", "zh_sum": "摘要"}, {"pid": "P2", "zh_sum": "缺"})
     with pytest.raises(MGLMError, match=r"no <pid>\.xml in any --input"):
         prepare("scisummnet_zh", [tmp_path], tmp_path / "out", EvalConfig())
-    paper = "<PAPER><S>A <b>title</b></S><ABSTRACT><S>An  abstract.</S></ABSTRACT><SECTION><S>x</S></SECTION></PAPER>"
+    paper = "<PAPER><S>A title</S><ABSTRACT><S>An abstract.</S></ABSTRACT><SECTION><S>A <b>first</b></S>"
+    paper += "<SECTION><S>and  last.</S></SECTION></SECTION></PAPER>"
     write(tmp_path / "top1000_complete" / "P1" / "Documents_xml" / "P1.xml", paper)
     (example,) = made("scisummnet_zh", tmp_path, tmp_path / "out")["heldout"]
-    assert (said(example), example.id) == ("A title An abstract. x. 中文摘要: [sMASK]", "en-zh:P1")
+    assert (said(example), example.id) == ("A first and last.. 中文摘要: [sMASK]", "en-zh:P1")
     assert json.loads((tmp_path / "out" / "rejected.jsonl").read_text("utf-8"))["reason"] == "no_paper"
 
 
