@@ -6,7 +6,9 @@ leaves digits alone; ROUGE-Lsum of one line is ROUGE-L). Sentences that repeat m
 are dropped first; a sentence ends there at a literal [SEP].
 
 Not as there: an answer without words scores 0 instead of ending the run. Questions whose windows lack the answer are
-left out there, also at test time; here every question counts.
+left out there, also at test time; here every question counts. Their released code also drops predicted sentences of up
+to four words, counted by spaces, which leaves nothing of a Chinese summary written without any, so that the paper's
+figures cannot come from it; and it rewrites quotation marks, hyphens and numbers that stand between spaces.
 """
 
 import importlib
