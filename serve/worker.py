@@ -114,7 +114,11 @@ def generate(
     summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], work: Callable[..., None], inbox: Inbox, tell: Tell
 ) -> None:
     """All jobs together; where that fails, each that has no answer again, alone: a text that cannot be summarised takes
-    no other client's along."""
+    no other client's along.
+
+    Raises:
+        SystemExit: the device no longer computes. Who feeds this process tries its texts in another one.
+    """
     answered: set[int] = set()
 
     def note(message: Mapping[str, Any]) -> None:
@@ -127,6 +131,9 @@ def generate(
         return
     except Exception as error:
         log.exception("generation failed", extra={FIELDS: {"texts": len(jobs)}})
+        if not isinstance(error, MGLMError) and not computes(summarizer.model.device):
+            log.error("the device no longer computes: this process ends")
+            sys.exit(3)
         # An MGLMError is our own sentence; any other message might quote the text.
         why = str(error) if isinstance(error, MGLMError) else type(error).__name__
     if len(jobs) == 1:
@@ -173,6 +180,15 @@ def stream(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inb
     written = len(summarizer.tokenizer.encode(text))
     read = source.read_tokens + len(source.ids)
     tell({"id": job["id"], "summary": text, "input_tokens": read, "output_tokens": written, **reading(source)})
+
+
+def computes(device: torch.device) -> bool:
+    """Whether a device still works. After an illegal access or a failed assertion a process's GPU fails at whatever it
+    is asked, to the end of the process; after a lack of memory it does not."""
+    try:
+        return bool(torch.ones((), device=device).item())
+    except RuntimeError:
+        return False
 
 
 def reading(of: Summary | Source) -> dict[str, Any]:

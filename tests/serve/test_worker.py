@@ -43,9 +43,26 @@ def test_what_was_answered_before_a_failure_is_not_written_again_nor_what_nobody
             raise RuntimeError("the text")
 
     inbox: Any = SimpleNamespace(nobody_waits=lambda ids: ids == [2])
-    generate(SimpleNamespace(), jobs_of("a", "b", "c"), work, inbox, told.append)  # type: ignore[arg-type]
+    sound: Any = SimpleNamespace(model=SimpleNamespace(device="cpu"))
+    generate(sound, jobs_of("a", "b", "c"), work, inbox, told.append)
     assert asked == [[0, 1, 2], [1]]
     assert [message["id"] for message in told] == [0, 1]
+
+
+def test_a_worker_whose_device_no_longer_computes_ends_and_answers_nothing() -> None:
+    told: list[Mapping[str, Any]] = []
+
+    def work(*_: Any) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    inbox: Any = SimpleNamespace(nobody_waits=lambda ids: False)
+    lost: Any = SimpleNamespace(model=SimpleNamespace(device="meta"))  # where nothing can be read
+    with pytest.raises(SystemExit):
+        generate(lost, jobs_of("a", "b"), work, inbox, told.append)
+    assert not told, "its texts are tried in another process"
+    sound: Any = SimpleNamespace(model=SimpleNamespace(device="cpu"))
+    generate(sound, jobs_of("a"), work, inbox, told.append)
+    assert [message["error"] for message in told] == ["generation_failed"]
 
 
 def test_the_longest_summary_is_what_the_model_has_positions_for(summarizer: Summarizer) -> None:
