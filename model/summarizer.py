@@ -150,8 +150,10 @@ class Summarizer:
         requests: Sequence[SummaryRequest],
         stop: Callable[[], bool] | None = None,
         tell: Callable[[int, Summary], None] | None = None,
+        batch_size: int = 8,
     ) -> list[Summary]:
-        """The summary of each request, in their order; all that have equal `generation` are generated together.
+        """The summary of each request, in their order; all that have equal `generation` are generated together, and
+        `batch_size` passages of a long article.
 
         Blocks. `stop` is asked after every token: once it says True generation ends, and the summaries hold what was
         written until then. `tell` hears of each by its number as soon as it is there: articles that fit come first,
@@ -177,7 +179,7 @@ class Summarizer:
             write(batch, [source for index in batch if (source := fitting[index])])
         for index, source in enumerate(fitting):
             if source is None:
-                write([index], [self.encode(requests[index], names[index], stop)])
+                write([index], [self.encode(requests[index], names[index], stop, batch_size)])
         return [summaries[index] for index in range(len(requests))]
 
     def stream(

@@ -49,7 +49,7 @@ class ServeConfig(Section):
     max_queue: int = Field(default=64, ge=1)
     """Texts that wait, at most; a request that does not fit is refused whole."""
     max_batch: int = Field(default=8, ge=1)
-    """Texts generated together, at most."""
+    """Texts generated together, at most, and passages of a long one: with max_beams, what bounds the memory."""
     gather_ms: float = Field(default=5.0, ge=0)
     """Milliseconds that the first of a batch waits for company."""
     deadline_s: float = Field(default=60.0, ge=1)

@@ -43,6 +43,7 @@ class Worker:
         command = [sys.executable, "-m", "serve.worker", str(model)]
         options: dict[str, str | int | None] = {"--device": config.device, "--precision": config.precision}
         options |= {"--long-articles": config.long_articles, "--max-passages": config.max_passages}
+        options["--max-batch"] = config.max_batch
         for option, value in options.items():
             if value is not None:
                 command += [option, str(value)]

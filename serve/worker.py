@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--precision")
     parser.add_argument("--long-articles", choices=["passages", "cut"], default="passages")
     parser.add_argument("--max-passages", type=int)
+    parser.add_argument("--max-batch", type=int, default=8)
     arguments = parser.parse_args()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not between the messages
@@ -93,19 +94,18 @@ def main() -> None:
         sys.exit(2)
     about = {"id": arguments.model.resolve().name, "revision": revision, **described(summarizer)}
     say(out, {"ready": {**about, "load_s": round(time.perf_counter() - started, 3)}})
-    work_through(summarizer, Inbox(sys.stdin.buffer), out, revision)
+    work_through(summarizer, Inbox(sys.stdin.buffer), out, revision, arguments.max_batch)
 
 
-def work_through(summarizer: Summarizer, inbox: Inbox, out: TextIO, revision: str) -> None:
-    """Does batch after batch until the input ends."""
+def work_through(summarizer: "Summarizer", inbox: Inbox, out: TextIO, revision: str, max_batch: int) -> None:
+    """Does batch after batch until the input ends; of a long article `max_batch` passages together."""
     while (message := inbox.batches.get()) is not None:
         started = time.perf_counter()
         jobs = message["batch"]
         ids = [job["id"] for job in jobs]
         if not inbox.nobody_waits(ids):
-            generate(
-                summarizer, jobs, stream if message["stream"] else batch, inbox, partial(say, out, revision=revision)
-            )
+            work = partial(stream if message["stream"] else batch, max_batch=max_batch)
+            generate(summarizer, jobs, work, inbox, partial(say, out, revision=revision))
         inbox.cancelled.clear()  # with what came too late for batches before; nobody knows of a next one yet
         say(out, {"done": time.perf_counter() - started})
 
@@ -144,7 +144,9 @@ def generate(
             generate(summarizer, [job], work, inbox, tell)
 
 
-def batch(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell) -> None:
+def batch(
+    summarizer: "Summarizer", jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell, max_batch: int = 8
+) -> None:
     """All jobs together, long articles after those that fit; given up at the next token once nobody waits for any."""
     ids = [job["id"] for job in jobs]
     requests = [SummaryRequest(job["text"], job["target"], job["generation"]) for job in jobs]
@@ -160,10 +162,12 @@ def batch(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inbo
             }
         )
 
-    summarizer.summarize_batch(requests, stop=lambda: inbox.nobody_waits(ids), tell=answer)
+    summarizer.summarize_batch(requests, stop=lambda: inbox.nobody_waits(ids), tell=answer, batch_size=max_batch)
 
 
-def stream(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell) -> None:
+def stream(
+    summarizer: "Summarizer", jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell, max_batch: int = 8
+) -> None:
     """One job, its summary told in pieces as they are written, then whole."""
     (job,) = jobs
     request = SummaryRequest(job["text"], job["target"], {"num_beams": 1, **job["generation"]})
@@ -171,7 +175,7 @@ def stream(summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], inbox: Inb
     def stop() -> bool:
         return inbox.nobody_waits([job["id"]])
 
-    source = summarizer.encode(request, stop=stop)
+    source = summarizer.encode(request, stop=stop, batch_size=max_batch)
     pieces = []
     for piece in summarizer.stream(request, stop, source):
         pieces.append(piece)

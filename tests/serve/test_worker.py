@@ -8,7 +8,7 @@ import pytest
 from core.errors import MGLMError
 from model.summarizer import Summarizer, SummaryRequest
 from serve import worker
-from serve.worker import Inbox, batch, described, generate, work_through
+from serve.worker import Inbox, batch, described, generate, stream, work_through
 from tests.serve.tiny_model import article
 
 SETTINGS = {"num_beams": 2, "max_new_tokens": 6}
@@ -65,6 +65,27 @@ def test_a_worker_whose_device_no_longer_computes_ends_and_answers_nothing() -> 
     assert [message["error"] for message in told] == ["generation_failed"]
 
 
+@pytest.mark.parametrize("work", [batch, stream])
+def test_no_more_passages_than_texts_are_in_the_model_at_once(
+    summarizer: Summarizer, work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    generated = summarizer.generate
+
+    def counted(sources: Any, **settings: Any) -> list[list[int]]:
+        rows.append(len(sources))
+        return generated(sources, **settings)
+
+    monkeypatch.setattr(summarizer, "generate", counted)
+    told: list[Mapping[str, Any]] = []
+    inbox: Any = SimpleNamespace(nobody_waits=lambda ids: False)
+    (job,) = jobs_of(article(3, words=600))
+    job["generation"] = {"num_beams": 1, "max_new_tokens": 6}
+    work(summarizer, [job], inbox, told.append, max_batch=2)
+    assert told[-1]["passages"] > 2
+    assert max(rows) == 2
+
+
 def test_the_longest_summary_is_what_the_model_has_positions_for(summarizer: Summarizer) -> None:
     most = described(summarizer)["most_new_tokens"]
     assert summarizer.settings({"max_new_tokens": most})
@@ -84,5 +105,5 @@ def test_what_is_cancelled_too_late_is_not_remembered_for_ever(monkeypatch: pyte
 
     monkeypatch.setattr(worker, "generate", lambda *_: None)
     inbox, out = Inbox(lines()), SimpleNamespace(write=said.put, flush=lambda: None)
-    work_through(SimpleNamespace(), inbox, out, "")  # type: ignore[arg-type]
+    work_through(SimpleNamespace(), inbox, out, "", 8)  # type: ignore[arg-type]
     assert inbox.cancelled == set()
