@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -62,6 +63,9 @@ class Inbox:
 def main() -> None:
     """Loads the model, says so, and works until its input ends."""
     end_with_parent()
+    service = os.getppid()
+    # Who stops a service may tell all of its processes (systemd, scancel). It needs this one for what it accepted.
+    signal.signal(signal.SIGTERM, lambda *_: None if os.getppid() == service else sys.exit(1))
     parser = argparse.ArgumentParser(prog="serve.worker")
     parser.add_argument("model", type=Path)
     parser.add_argument("--device")

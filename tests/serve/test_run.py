@@ -132,6 +132,7 @@ def what_was_accepted_is_finished(service: Service, summarizer: Summarizer) -> N
         queued = clients.submit(summaries, service, 2)
         wait_for_metric(service, "mglm_queue_texts", 1)
         service.process.send_signal(signal.SIGTERM)
+        os.kill(service.worker_pid, signal.SIGTERM)  # as systemd does
         service.wait_for("draining")
         refused(client.post("/v1/summaries", json={"text": article(3)}), 503, "draining")
         assert client.get("/readyz").json()["why"] == "draining"
