@@ -30,5 +30,10 @@ def set_up_logging(*, verbose: bool = False) -> None:
         logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+    quieten_libraries()
+
+
+def quieten_libraries() -> None:
+    """Keeps warnings that say nothing out of the log. They come while a library loads: call it before that."""
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -10,7 +10,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-from core.log import LOGGER_NAME
+from core.log import LOGGER_NAME, quieten_libraries
 
 FIELDS = "fields"  # attribute of a record that carries more keys: log.info("event", extra={FIELDS: {...}})
 
@@ -42,3 +42,4 @@ def set_up_json_logging() -> None:
         logger.propagate = False
     logging.getLogger("uvicorn.access").disabled = True
     logging.captureWarnings(True)
+    quieten_libraries()

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
 import transformers
@@ -26,8 +26,11 @@ import transformers
 from core.errors import MGLMError
 from core.log import get_logger
 from core.processes import end_with_parent
-from model.summarizer import Source, Summarizer, Summary, SummaryRequest
+from model.summaries import Source, Summary, SummaryRequest
 from serve.logs import FIELDS, set_up_json_logging
+
+if TYPE_CHECKING:
+    from model.summarizer import Summarizer
 
 WARM_UP = "A short text, read once before the first request, so that none waits for what loads lazily."
 
@@ -78,6 +81,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints goes to the log, not between the messages
     set_up_json_logging()
     transformers.logging.set_verbosity_error()
+    from model.summarizer import Summarizer  # here: what it brings warns while it loads
+
     try:
         started = time.perf_counter()
         revision = revision_of(arguments.model)
@@ -115,7 +120,7 @@ def work_through(summarizer: "Summarizer", inbox: Inbox, out: TextIO, revision: 
 
 
 def generate(
-    summarizer: Summarizer, jobs: Sequence[Mapping[str, Any]], work: Callable[..., None], inbox: Inbox, tell: Tell
+    summarizer: "Summarizer", jobs: Sequence[Mapping[str, Any]], work: Callable[..., None], inbox: Inbox, tell: Tell
 ) -> None:
     """All jobs together; where that fails, each that has no answer again, alone: a text that cannot be summarised takes
     no other client's along.
@@ -225,7 +230,7 @@ def revision_of(model: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def described(summarizer: Summarizer) -> dict[str, Any]:
+def described(summarizer: "Summarizer") -> dict[str, Any]:
     """What /v1/models tells of it, and what the scheduler asks."""
     model = summarizer.model
     return {

@@ -280,6 +280,7 @@ def test_the_log_has_every_request_and_no_word_of_its_text(service: Service) -> 
         client.get("/v1/models", headers={"x-request-id": "mine-2"})
     service.wait_for("request", request_id="mine-2")
     log = "".join(service.lines)
+    assert not service.events("a library of the worker wrote")
     assert "xylophonequartz" not in log
     assert summary not in log
     line = next(line for line in service.events("request") if line["request_id"] == "mine-1")
