@@ -136,20 +136,26 @@ class BearerTokens:
 
 class OwnPages:
     """Where no token is asked for: takes orders from programs and from its own page, not from another site's. Such a
-    page may send a POST that it cannot read the answer of, and a reload needs no more. Browsers say whose page asks."""
+    page may send a POST that it cannot read the answer of, and a reload needs no more. Browsers say whose page asks: by
+    Sec-Fetch-Site or, those that do not, by Origin."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self.app, self.origins = app, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            headers = Headers(scope=scope)
-            foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
-            if foreign and "*" not in self.origins and headers.get("origin") not in self.origins:
-                refusal = Refusal(403, "origin", "Another site's page asks. See serve.cors_origins.")
-                await refusal.response(scope)(scope, receive, send)
-                return
+        if scope["type"] == "http" and scope["method"] == "POST" and self._foreign(Headers(scope=scope)):
+            refusal = Refusal(403, "origin", "Another site's page asks. See serve.cors_origins.")
+            await refusal.response(scope)(scope, receive, send)
+            return
         await self.app(scope, receive, send)
+
+    def _foreign(self, headers: Headers) -> bool:
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if origin in self.origins or "*" in self.origins:
+            return False
+        if site is None:
+            return origin is not None and origin.partition("://")[2] != headers.get("host", "")
+        return site not in ("none", "same-origin")
 
 
 class BoundedBody:

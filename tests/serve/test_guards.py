@@ -43,6 +43,9 @@ def test_a_service_with_names_answers_to_these_and_to_who_asks_for_its_health(
         ("POST", {"sec-fetch-site": "cross-site", "origin": "null"}, 403),
         ("POST", {"sec-fetch-site": "cross-site", "origin": "https://news.example"}, 200),
         ("GET", {"sec-fetch-site": "cross-site"}, 200),  # a link to the page
+        ("POST", {"origin": "http://any"}, 200),  # of a browser that says no more
+        ("POST", {"origin": "http://evil.example"}, 403),
+        ("POST", {"origin": "null"}, 403),
     ],
 )
 def test_without_tokens_only_programs_and_its_own_page_give_orders(
