@@ -12,6 +12,8 @@ import typer
 from core.errors import MGLMError
 from core.options import ConfigOption, OverwriteOption, SetOption
 
+PAPER_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "large.toml"
+
 
 def demo(
     input_: Annotated[
@@ -168,13 +170,13 @@ def summarize(
         found = "a directory" if file.is_dir() else "no such file"
         raise MGLMError(f"article {file}", found=found, expected="a UTF-8 text file", action="name a file")
     summary_source("", to)  # refuses a language without a prompt
+    check_export(model)
+    article = _read_article(file)
 
     import torch
 
     from model.summarizer import Summarizer, SummaryRequest
 
-    check_export(model)
-    article = _read_article(file)
     summarizer = Summarizer.from_pretrained(
         model,
         settings.device,
@@ -213,7 +215,10 @@ def show_config(
 
 
 def estimate(
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="TOML file with a section for each stage; default: the paper's, large.toml."),
+    ] = None,
     set_: SetOption = None,
     vocab_size: Annotated[
         int | None,
@@ -225,10 +230,11 @@ def estimate(
 
     Core-hours, GPU-hours, days, disk, network, memory and, with prices, euros.
 
-    Reads [estimate] (the crawl and the machines), [model] and [pretrain]; configs/large.toml is the paper's run.
+    Reads [estimate] (the crawl and the machines), [model] and [pretrain]; without --config it is the paper's run.
     """
     from balancing.config import BalancingConfig
     from core.config import RunConfig
+    from core.log import get_logger
     from mglm.estimate import DataConfig
     from mglm.estimate import estimate as reckon
     from mglm.estimate_config import EstimateConfig
@@ -238,6 +244,9 @@ def estimate(
     from tokenizer.encoding import padded_rows
     from train.config import PretrainConfig
 
+    if config is None:
+        config = PAPER_CONFIG
+        get_logger("estimate").info("no --config: the paper's run, %s", config)
     run = RunConfig(config, set_ or ())
     section, tokenizer = run.section("estimate", EstimateConfig), run.section("tokenizer", TokenizerConfig)
     sample_bytes = run.section("balancing", BalancingConfig).sample_bytes

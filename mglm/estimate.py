@@ -89,12 +89,9 @@ def estimate(
     documents = text.over(known["text_bytes_per_document"])
     tokens = text.over(known["text_bytes_per_token"]).plus(documents.times(CLS_AND_EOS))
     drawn = pretrain.steps * pretrain.global_batch_size * model.sequence_length
-    layouts = [made for split in LAYOUTS if (made := layout(config, model, pretrain, vocab_size, *split)) is not None]
+    layouts = possible_layouts(config, model, pretrain, vocab_size)
     if not layouts:
-        raise MGLMError(
-            f"{config.gpus} GPUs", found=f"global_batch_size {pretrain.global_batch_size}",
-            expected="a batch that some layout divides", action="change estimate.gpus or pretrain.global_batch_size",
-        )  # fmt: skip
+        raise _no_layout(config, model, pretrain, vocab_size)
     trained = training_stage(config, model, pretrain, vocab_size, chosen_layout(layouts, pretrain))
     stages = [*corpus_stages(config, data, known, text, documents, drawn), trained]
     rows = padded_rows(model, pretrain)
@@ -182,6 +179,29 @@ def training_stage(
         scratch=Range.exactly(0),
         network=Range.exactly(made.bytes_sent + read + saves * checkpoint),
         basis=f"tensor {made.tensor} × pipeline {made.pipeline} × data {made.data}, {pretrain.steps:,} steps",
+    )
+
+
+def possible_layouts(
+    config: EstimateConfig, model: ModelConfig, pretrain: PretrainConfig, vocab_size: int
+) -> list[Layout]:
+    """Those of LAYOUTS that divide model, batch and GPUs."""
+    made = (layout(config, model, pretrain, vocab_size, tensor, pipeline) for tensor, pipeline in LAYOUTS)
+    return [one for one in made if one is not None]
+
+
+def _no_layout(config: EstimateConfig, model: ModelConfig, pretrain: PretrainConfig, vocab_size: int) -> MGLMError:
+    """The error, with the number of GPUs that would do: a small config meets the paper's 64 by default."""
+    action = "change pretrain.global_batch_size or pretrain.micro_batch_size"
+    for gpus in range(config.gpus - 1, 0, -1):
+        if possible_layouts(config.model_copy(update={"gpus": gpus}), model, pretrain, vocab_size):
+            action = f"use --set estimate.gpus={gpus}, the most below that fit, or {action}"
+            break
+    return MGLMError(
+        f"{config.gpus} GPUs",
+        found=f"global_batch_size {pretrain.global_batch_size} in micro-batches of {pretrain.micro_batch_size}",
+        expected="whole micro-batches for every GPU, under some split of the model",
+        action=action,
     )
 
 

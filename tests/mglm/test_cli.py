@@ -146,13 +146,25 @@ def test_a_missing_java_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_machine_without_an_extra_is_told_which_one_to_install() -> None:
+def summarize_without_torch(model: Path) -> subprocess.CompletedProcess[str]:
     program = (
         "import sys; sys.modules['torch'] = None\n"  # as where only the corpus extra is installed
-        "sys.argv = ['mglm', 'summarize', '--model', '.', '--to', 'en', 'README.md']\n"
+        "sys.argv = ['mglm', 'summarize', '--model', sys.argv[1], '--to', 'en', 'README.md']\n"
         "from mglm.cli import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    command = [sys.executable, "-c", program, str(model)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_summarize_looks_at_the_model_before_it_loads_torch(tmp_path: Path) -> None:
+    done = summarize_without_torch(tmp_path / "none")
+    assert done.returncode == 2
+    assert "found no config.json" in done.stderr
+
+
+def test_a_machine_without_an_extra_is_told_which_one_to_install(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    done = summarize_without_torch(tmp_path)
     assert done.returncode == 2
     assert "error: the torch package; found not installed. Install it: pip install 'mglm[train]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -85,8 +85,11 @@ def test_a_model_too_large_for_a_gpu_says_so() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(MGLMError, match="7 GPUs"):
+    with pytest.raises(MGLMError, match=r"7 GPUs.*estimate\.gpus=4 "):
         estimated(gpus=7)
+    small = ModelConfig(), PretrainConfig(global_batch_size=12, micro_batch_size=8)
+    with pytest.raises(MGLMError, match="Change pretrain"):
+        estimate(EstimateConfig(), *small, DATA, VOCABULARY)
     for wrong in ({"gpu": "b300"}, {"mfu_low": 0.4}, {"mfu_low": 0.5, "mfu_high": 0.4}):
         with pytest.raises(ValidationError):
             EstimateConfig.model_validate(wrong)
@@ -111,6 +114,13 @@ def test_the_document_is_what_the_command_prints() -> None:
     printed = CliRunner().invoke(app, arguments)
     assert printed.exit_code == 0, printed.output
     assert text.split("<!-- output -->\n")[1].split("<!-- end -->")[0].strip() == printed.stdout.strip()
+
+
+def test_without_a_config_it_is_the_papers_run() -> None:
+    runner, given = CliRunner(), ["--config", str(ROOT / "configs" / "large.toml")]
+    plain = runner.invoke(app, ["estimate"])
+    assert plain.exit_code == 0, plain.output
+    assert plain.stdout == runner.invoke(app, ["estimate", *given]).stdout
 
 
 def test_quotients_of_ranges_are_the_widest() -> None:
