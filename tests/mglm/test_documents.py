@@ -56,6 +56,18 @@ def test_files_links_and_headings_exist(page: Path) -> None:
             assert heading in set(headings(target.read_text("utf-8"))), link
 
 
+@pytest.mark.parametrize("name", ["docs/clusters.md", "docker/kubernetes/pretrain.yaml"])
+def test_the_batch_divides_among_every_number_of_hosts_that_a_job_may_go_on_with(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    option = r"--(?:set.pretrain\.)?{}[ =]([\d:]+)"
+    hosts, processes, batch, rows = (
+        [int(number) for number in re.findall(option.format(word), text)[0].split(":")]
+        for word in ("nnodes", "nproc-per-node", "global_batch_size", "micro_batch_size")
+    )
+    for number in range(hosts[0], hosts[-1] + 1):
+        assert batch[0] % (rows[0] * processes[0] * number) == 0, f"{batch[0]} rows on {number} hosts"
+
+
 def headings(text: str) -> Iterator[str]:
     """The anchors that GitHub gives a page's headings."""
     for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
