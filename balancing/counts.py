@@ -29,6 +29,7 @@ CODE_COLUMNS = ("code", "language")
 WEIGHT_COLUMNS = ("share", "weight")
 DOCUMENT_COLUMNS = ("documents", "characters", "bytes")
 SHARD_COLUMNS = ("documents", "tokens", "bytes")
+MOST_SHOWN = 200  # characters
 
 log = get_logger("balancing")
 
@@ -114,7 +115,7 @@ def read_weights(path: Path, column: str | None) -> dict[str, float]:
             if column is None:
                 raise MGLMError(
                     f"table {path}",
-                    found=f"columns {', '.join(header) or 'none'}",
+                    found=_shown(header),
                     expected=f"a column {' or '.join(WEIGHT_COLUMNS)}",
                     action="name the column with --table-column",
                 )
@@ -135,6 +136,12 @@ def _open_csv(path: Path, what: str) -> Iterator[tuple[list[str], Iterator[tuple
             yield header, _rows(path, reader, header)
     except (UnicodeDecodeError, csv.Error) as error:
         raise MGLMError(f"{what} {path}", found=str(error), expected="a CSV file in UTF-8") from None
+
+
+def _shown(header: Sequence[Any]) -> str:
+    """Columns as an error tells them; the first line of what is no CSV may be a whole text."""
+    names = ", ".join(map(str, header)) or "none"
+    return f"columns {names[:MOST_SHOWN]}{' …' if len(names) > MOST_SHOWN else ''}"
 
 
 def _rows(path: Path, reader: "csv.DictReader[str]", header: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -217,7 +224,7 @@ def _read(
         if wanted is not None and name not in header:
             raise MGLMError(
                 thing,
-                found=f"columns {', '.join(map(str, header)) or 'none'}",
+                found=_shown(header),
                 expected=f"a column {wanted}",
                 action=f"name the column with {option}" if option in ("--code-column", "--count-column") else "",
             )

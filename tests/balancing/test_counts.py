@@ -72,6 +72,7 @@ def test_weights_that_will_not_do_are_told(tmp_path: Path, text: str, message: s
     [
         ("", "found columns none"),
         ("name,documents\nen,1\n", "a column code or language"),
+        (f"{{'text': '{'a' * 999}'}}\n", "a{180,190} …; expected a column code or language"),
         ("code,pages\nen,1\n", "a column documents. Name the column with --count-column"),
         ("code,documents\n", "no row"),
         ("code,documents\nen,many\n", "line 2, column documents; found 'many'"),
