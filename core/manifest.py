@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,8 @@ def hash_of(value: Any) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes UTF-8 text so that `path` holds either its old or its whole new content, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not by the process alone: workers of two containers, each at the same task, often have the same number.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)

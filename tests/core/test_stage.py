@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import MGLMError
-from core.manifest import MANIFEST_NAME, MARKER_NAME, read_manifest, sha256_file
+from core.manifest import MANIFEST_NAME, MARKER_NAME, read_manifest, sha256_file, write_atomically
 from core.stage import Stage, open_stage, wait_until_free
 
 
@@ -160,3 +160,16 @@ def test_a_package_installed_within_another_checkout_has_no_revision(tmp_path: P
         revisions.append(said.stdout.strip())
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     assert revisions == ["None", head]
+
+
+def test_two_processes_of_one_number_can_write_a_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, fsync = tmp_path / "note.json", os.fsync
+
+    def while_another_writes(file: int) -> None:  # in its own container, where processes are counted from 1 too
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_atomically(path, "said")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", while_another_writes)
+    write_atomically(path, "said")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("note.json", "said")]
