@@ -1,20 +1,22 @@
 """What a corpus holds and where the rest went: read from the manifest and from the small columns of documents/1."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.errors import MGLMError
 from core.languages import UNKNOWN, language_name
 from core.manifest import MADE_BY, Manifest, read_manifest, write_atomically
-from core.schemas import DOCUMENTS
+from core.schemas import DOCUMENTS, REJECTED_TABLE
 from core.stage import open_stage
 from corpus.report_page import page_of
 
@@ -88,17 +90,36 @@ def read_corpus(documents: Path, manifest: Manifest) -> Corpus:
         language = languages[entry.path.split("/")[1].removeprefix("lang=")]
         for batch in _batches(documents / entry.path, _COLUMNS):
             _add(language, batch)
-    examples: dict[str, list[dict[str, Any]]] = {}
-    wanted = EXAMPLES_OF_A_REASON * len(manifest.facts["rejected"])
-    for entry in manifest.files:
-        if entry.path.startswith("rejected/") and sum(map(len, examples.values())) < wanted:
-            for batch in _batches(documents / entry.path, ["source", "offset", "reason", "detail", "raw"]):
-                for row in batch.to_pylist():
-                    of_reason = examples.setdefault(row["reason"], [])
-                    if len(of_reason) < EXAMPLES_OF_A_REASON:
-                        of_reason.append(row)
+    paths = [documents / entry.path for entry in manifest.files if entry.path.startswith("rejected/")]
+    examples = read_examples(paths, manifest.facts["rejected"])
     ordered = sorted(languages.values(), key=lambda one: (one.code == UNKNOWN, -one.documents, one.code))
     return Corpus(manifest, ordered, examples)
+
+
+def read_examples(paths: Sequence[Path], numbers: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """The first few rejected records of each reason, of which there are so many. Other columns than the reason are read
+    only where one is wanted: of a reason that is rare all of a crawl's rejected records have to be looked through."""
+    examples: dict[str, list[dict[str, Any]]] = {}
+    wanted = {reason: min(number, EXAMPLES_OF_A_REASON) for reason, number in numbers.items()}
+    for path in paths:
+        if not wanted:
+            break
+        with _opened(path) as file:
+            for number in range(file.num_row_groups):
+                reasons = file.read_row_group(number, columns=["reason"]).column(0)
+                places = [
+                    place.as_py()
+                    for reason, of_reason in wanted.items()
+                    for place in pc.indices_nonzero(pc.equal(reasons, reason))[:of_reason]
+                ]
+                if not places:
+                    continue
+                rows = file.read_row_group(number, columns=REJECTED_TABLE.names).take(pa.array(sorted(places)))
+                for row in rows.to_pylist():
+                    examples.setdefault(row["reason"], []).append(row)
+                    wanted[row["reason"]] -= 1
+                wanted = {reason: left for reason, left in wanted.items() if left}
+    return examples
 
 
 def table_of(corpus: Corpus) -> str:
@@ -145,16 +166,23 @@ def _add(language: Language, batch: pa.RecordBatch) -> None:
     language.score_sum += float(scores.sum())
     lengths = np.clip(batch.column("n_chars").to_numpy(zero_copy_only=False), LENGTH_BINS[0], LENGTH_BINS[-1])
     language.lengths += np.histogram(lengths, LENGTH_BINS)[0]
-    language.scripts.update(batch.column("script").to_pylist())
+    for found in batch.column("script").value_counts().to_pylist():
+        language.scripts[found["values"]] += found["counts"]
     if "quality" in batch.schema.names:
         quality = batch.column("quality").drop_null().to_numpy(zero_copy_only=False)
         language.quality += np.histogram(np.clip(quality, 0, 1), SCORE_BINS)[0]
 
 
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with _opened(path) as file:
+        yield from file.iter_batches(columns=[name for name in columns if name in file.schema_arrow.names])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(columns=[name for name in columns if name in file.schema_arrow.names])
+            yield file
     except (OSError, pa.ArrowException) as error:
         action = f"run {MADE_BY[DOCUMENTS]} again with --overwrite"
         raise MGLMError(f"{path}", found=str(error), expected="a whole Parquet file", action=action) from None

@@ -1,5 +1,6 @@
 """The report: its accounts add up, its table has every language, and hostile text does nothing on its page."""
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from core.errors import MGLMError
 from core.manifest import read_manifest
 from core.schemas import DOCUMENTS, DOCUMENTS_TABLE, REJECTED_TABLE
 from core.stage import open_stage
-from corpus.report import accounts, report
+from corpus.report import accounts, read_examples, report
 
 HOSTILE = "<script>alert(1)</script>\u202e"
 
@@ -73,6 +74,33 @@ def test_the_page_is_whole_and_text_from_outside_is_text(documents: Path, tmp_pa
     before = (tmp_path / "report" / "index.html").stat().st_mtime_ns
     report(documents, tmp_path / "report")
     assert (tmp_path / "report" / "index.html").stat().st_mtime_ns == before
+
+
+def test_of_each_reason_the_first_records_are_examples_and_no_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = ["not_json"] * 50 + ["rare"] + ["not_json"] * 30 + ["empty_text"] * 9 + ["rare"] + ["empty_text"] * 9
+    rows = [
+        {"source": "crawl", "offset": place, "reason": reason, "detail": "", "raw": ""}
+        for place, reason in enumerate(reasons)
+    ]
+    paths = [tmp_path / f"{number}.parquet" for number in range(2)]
+    for number, path in enumerate(paths):
+        half = pa.Table.from_pylist(rows[50 * number :][:50], REJECTED_TABLE)
+        pq.write_table(half, path, row_group_size=10)
+    whole: list[int] = []
+
+    class Spied(pq.ParquetFile):  # type: ignore[misc]
+        def read_row_group(self, number: int, columns: list[str]) -> pa.Table:
+            whole.extend([number] * (len(columns) > 1))
+            return super().read_row_group(number, columns=columns)
+
+    monkeypatch.setattr(pq, "ParquetFile", Spied)
+    examples = read_examples(paths, Counter(reasons))
+    assert examples == {
+        reason: [row for row in rows if row["reason"] == reason][:3] for reason in dict.fromkeys(reasons)
+    }
+    assert whole == [0, 0, 3, 4]  # of ten
 
 
 def test_what_is_no_corpus_is_told(tmp_path: Path, documents: Path) -> None:
