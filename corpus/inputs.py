@@ -4,6 +4,7 @@ In: files, directories and glob patterns, on this machine or in a store. Out: in
 of splits, each the finished unit of a build.
 """
 
+import fnmatch
 import glob
 import os
 import re
@@ -222,12 +223,12 @@ def _expand_address(given: str) -> list[Entry]:
 
 
 def expression(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression: `*` and `?` within a name, `**/` through any number of folders."""
+    """A glob as a regular expression: `*` and `?` within a name, `**/` through any number of folders, `[0-9]`."""
     meanings = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
     text = "".join(
         meanings.get(piece)
-        or (f"[{'^' if piece[1] == '!' else ''}{re.escape(piece[1:-1].lstrip('!'))}]" if piece[:1] == "[" else "")
+        or (fnmatch.translate(piece).removeprefix("(?s:").removesuffix(r")\Z") if piece[:1] == "[" else "")
         or re.escape(piece)
         for piece in pieces
     )

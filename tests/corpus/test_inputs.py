@@ -105,6 +105,10 @@ def test_an_address_means_what_a_path_means(tmp_path: Path) -> None:
         ("s3://b/**/*.gz", "s3://b/x/z/y.gz", True),
         ("s3://b/?[ab].c", "s3://b/xa.c", True),
         ("s3://b/?[!ab].c", "s3://b/xa.c", False),
+        ("s3://b/part-0[2-6].gz", "s3://b/part-04.gz", True),
+        ("s3://b/part-0[2-6].gz", "s3://b/part-0-.gz", False),
+        ("s3://b/part-0[!2-6].gz", "s3://b/part-04.gz", False),
+        ("s3://b/part-[9-0].gz", "s3://b/part-9.gz", False),
         ("s3://b/a.c", "s3://b/aXc", False),
     ],
 )
