@@ -91,7 +91,9 @@ class ExampleFile(Sequence[Example]):
         """
         self._path = path
         self._starts, self._sizes = array("q"), array("q")
-        tasks, languages, start = set(), set(), 0
+        tasks: set[str] = set()
+        languages: set[str] = set()
+        start = 0
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 example = _parsed(line, f"{path}, line {number}")
