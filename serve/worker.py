@@ -68,7 +68,7 @@ def main() -> None:
     end_with_parent()
     service = os.getppid()
     # Who stops a service may tell all of its processes (systemd, scancel). It needs this one for what it accepted.
-    signal.signal(signal.SIGTERM, lambda *_: None if os.getppid() == service else sys.exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: None if os.getppid() == service else os._exit(1))
     parser = argparse.ArgumentParser(prog="serve.worker")
     parser.add_argument("model", type=Path)
     parser.add_argument("--device")
