@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from transformers.utils.logging import disable_progress_bar
 
 from core.errors import MGLMError
 from core.log import get_logger
@@ -32,6 +33,7 @@ def load_model(directory: Path, device: str | None, precision: str | None) -> GL
         raise MGLMError(f"precision {precision!r}", found="an unknown name", expected=f"one of {', '.join(PRECISIONS)}")
     if precision == "int8" and importlib.util.find_spec("torchao") is None:
         raise MGLMError("precision int8", found="no torchao", action="install it: pip install 'mglm[serve]'")
+    disable_progress_bar()  # of transformers, which shows one for the weights
     try:
         model = GLMForConditionalGeneration.from_pretrained(
             directory, local_files_only=True, dtype=PRECISIONS[precision], use_safetensors=True
