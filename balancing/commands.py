@@ -118,7 +118,7 @@ def paper(
 ) -> None:
     """Print the paper's shares beside those of public counts.
 
-    Of section 3.5; and how far its open questions matter.
+    The shares of section 3.5, and how far each question that the paper leaves open moves them.
     """
     from balancing.paper import report
 
@@ -137,7 +137,7 @@ def sample(
 ) -> None:
     """Draw documents in the plan's shares, for the tokenizer.
 
-    From the train split, by bytes.
+    Shares are met in bytes, and held-out documents are never drawn.
     """
     from balancing.config import BalancingConfig
     from balancing.sample import make_sample

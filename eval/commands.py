@@ -77,7 +77,7 @@ def few_shot_command(
         str, typer.Option("--shown", help="Target language of these examples; default: the question's own.")
     ] = "",
     asked: Annotated[str, typer.Option("--asked", help="Questions of this target language alone.")] = "",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of which examples are shown.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed that picks the examples shown.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Put answered examples before every held-out question.
@@ -169,7 +169,7 @@ def bits_per_byte_command(
 ) -> None:
     """Measure the bits a model needs per byte of held-out text.
 
-    Language by language.
+    It is measured language by language.
     """
     from eval.bits_per_byte import measure
 
@@ -192,7 +192,7 @@ def sweep_command(
 ) -> None:
     """Predict and score at every combination of settings.
 
-    Of decoding; the rows as JSON, best first.
+    The settings are those of decoding; the rows come as JSON, best first.
     """
     from eval.sweep import numbers, sweep
 
@@ -216,14 +216,14 @@ def rating_command(
         Path | None, typer.Option("--output", help="Directory to make for the sheet and its key.")
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Examples to rate.")] = 50,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order and of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn and in which order.")] = 0,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="A filled sheet, to be counted.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The key of the filled sheet.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make a blinded sheet for people to rate, or count one.
 
-    Two systems side by side; a filled sheet is counted as JSON.
+    A sheet sets two systems side by side; what a filled one counts to is JSON.
     """
     from eval.rating import make_sheet, tally
 
@@ -254,7 +254,7 @@ def report_command(
 ) -> None:
     """Show scores beside the paper's and other systems'.
 
-    And bits per byte.
+    Bits per byte go in, too, where they are given.
     """
     from core.manifest import write_atomically
     from eval.report import report
@@ -281,7 +281,7 @@ def harness_command(
 ) -> None:
     """Write examples as tasks of lm-evaluation-harness.
 
-    For `python -m eval.harness run --model mglm`.
+    `python -m eval.harness run --model mglm` then runs them.
     """
     from eval.harness_tasks import write_harness_tasks
 

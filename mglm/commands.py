@@ -136,7 +136,7 @@ def summarize(
     sample: Annotated[
         bool, typer.Option("--sample", help="Draw tokens, at temperature 0.7, instead of taking the likeliest.")
     ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of --sample; default 1.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of --sample; default 1.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Write it as it comes; one beam.")] = False,
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1 …; default the GPU if there is one.")

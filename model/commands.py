@@ -54,7 +54,7 @@ def describe(
 ) -> None:
     """Count parameters, memory and arithmetic of a layout.
 
-    And the bytes that each process sends in a step.
+    It also counts the bytes that each process sends in a step.
     """
     from core.config import RunConfig
     from model.config import ModelConfig
@@ -165,7 +165,7 @@ def weight_change(
 ) -> None:
     """Show how far training has moved each layer.
 
-    The norm of the difference beside the norm of the weights.
+    Each layer's norm of the difference, divided by the norm of its weights before.
     """
     from dataclasses import asdict
 

@@ -12,13 +12,11 @@ from model.config import ModelConfig
 from model.execution import Execution
 from model.optimizer import build_optimizer, build_scheduler
 from model.parallel import build_chunks, seed_step
-from model.parity import MODEL
 from model.topology import Topology
 
 VOCAB_SIZE = 256
 ROWS, LENGTH, CONTEXT, MICRO_ROWS = 16, 23, 14, 2  # an odd length: sequence parallelism has to pad
 LABEL_SMOOTHING = 0.1
-WITH_DROPOUT = MODEL.model_copy(update={"hidden_dropout": 0.1, "attention_dropout": 0.1})
 
 
 class TinyTraining:

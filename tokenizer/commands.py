@@ -91,7 +91,7 @@ def report(
 ) -> None:
     """Measure what a vocabulary spends on each language.
 
-    On its held-out text, and, with --parallel, beside the same text in English.
+    It is measured on held-out text and, with --parallel, on texts that say the same in English.
     """
     from core.config import RunConfig
     from tokenizer.config import TokenizerConfig
@@ -128,7 +128,7 @@ def shard(
 ) -> None:
     """Tokenise the plan's languages into Arrow shards.
 
-    Their training documents, with Spark.
+    A Spark job over their training documents; held-out ones are left out.
     """
     from core.config import RunConfig
     from core.spark import SparkConfig

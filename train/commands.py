@@ -37,7 +37,7 @@ JSONOption = Annotated[bool, typer.Option("--json", help="With --dry-run: one JS
 @app.command()
 def pretrain(
     shards: ShardsOption,
-    plan: Annotated[Path, typer.Option("--plan", help="plan.json made by `mglm balancing fit`.")],
+    plan: Annotated[Path, typer.Option("--plan", help="plan.json, or the directory of `mglm balancing fit`.")],
     output: OutputOption,
     heldout: Annotated[
         Path | None,
@@ -103,8 +103,7 @@ def finetune(
 ) -> None:
     """Train a checkpoint further on prompted examples.
 
-    Or a Hugging Face model that is not ours (mT5, BLOOM, NLLB …),
-    to compare with.
+    A Hugging Face model that is not ours (mT5, BLOOM, NLLB …) is trained likewise, to compare with.
 
     The same command continues a run that was stopped; under torchrun each process is a worker.
     """
@@ -165,7 +164,7 @@ def curves(
 ) -> None:
     """Draw the curves of one run or several.
 
-    Loss, held-out bits per byte, throughput, gradient norm and waits.
+    They are loss, held-out bits per byte, throughput, gradient norm and waits.
     """
     from train.curves import draw_curves
 

@@ -20,11 +20,13 @@ from model.execution import Execution, Precision
 from model.optimizer import Update, loss_scale, update_weights
 from model.parallel import build_chunks, unwrap
 from model.parity import MODEL
-from model.tiny_training import VOCAB_SIZE, WITH_DROPOUT, TinyTraining
+from model.tiny_training import VOCAB_SIZE, TinyTraining
 from model.topology import Topology
 from tests.small_disk import files_no_larger_than
 
 pytestmark = pytest.mark.usefixtures("megatron_world")
+
+WITH_DROPOUT = MODEL.model_copy(update={"hidden_dropout": 0.1, "attention_dropout": 0.1})
 
 
 def final_norm(training: TinyTraining) -> torch.Tensor:
