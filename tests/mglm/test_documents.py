@@ -1,4 +1,4 @@
-"""README, docs/ and configs/ name only commands, options, files and headings that exist."""
+"""README, docs/ and configs/ name only commands, options, files, headings and settings that exist."""
 
 import re
 from collections.abc import Iterator
@@ -9,10 +9,12 @@ import pytest
 import typer
 
 from mglm.cli import app
+from mglm.demo import checked_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-NAMED = [*PAGES, *sorted((ROOT / "configs").glob("*.toml"))]
+CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+NAMED = [*PAGES, *CONFIGS]
 FOLDERS = "core|corpus|balancing|tokenizer|model|train|eval|serve|mglm|drills|benchmarks|configs|docs|docker|tests"
 
 
@@ -54,6 +56,11 @@ def test_files_links_and_headings_exist(page: Path) -> None:
         assert target.exists(), link
         if heading:
             assert heading in set(headings(target.read_text("utf-8"))), link
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_every_config_holds_only_settings_that_there_are(config: Path) -> None:
+    checked_config(config, [])
 
 
 @pytest.mark.parametrize("name", ["docs/clusters.md", "docker/kubernetes/pretrain.yaml"])
