@@ -77,7 +77,10 @@ def write_page() -> None:
     parts = [
         "# Benchmarks\n\nMade by `python -m benchmarks.record` from `benchmarks/results/`. The machines are shared and "
         "noisy: ratios within a table hold, seconds hardly. Figures of other pages that stand neither here nor in a "
-        "file beside the page were measured once, when that part was written; no record of them is kept.\n"
+        "file beside the page were measured once, when that part was written; no record of them is kept.\n\n"
+        "*The pool* is 17,772 public documents in 101 languages, 80 MB: the news of NTREX-128, TICO-19, the "
+        "declaration of human rights, chapters of Bibles and of ELTeC's English novels. It does not come with the "
+        "project; where it is missing, most benchmarks take the texts of `examples/` and say so.\n"
     ]
     parts += [markdown(json.loads(path.read_text("utf-8"))) for path in sorted(RESULTS.glob("*.json"))]
     write_atomically(PAGE, "\n".join(parts))
