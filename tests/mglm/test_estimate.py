@@ -85,7 +85,7 @@ def test_a_model_too_large_for_a_gpu_says_so() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(MGLMError, match=r"7 GPUs.*estimate\.gpus=4 "):
+    with pytest.raises(MGLMError, match=r"7 GPUs.*estimate\.gpus=4, "):
         estimated(gpus=7)
     small = ModelConfig(), PretrainConfig(global_batch_size=12, micro_batch_size=8)
     with pytest.raises(MGLMError, match="Change pretrain"):
