@@ -134,7 +134,8 @@ class RunFile:
     """One open file; nothing of it is in memory but its footer."""
 
     def __init__(self, path: Path) -> None:
-        self._source = pa.memory_map(str(path))
+        # Not mapped: batches are packed, so nothing would be saved, and YARN counts pages of a mapped file as memory.
+        self._source = pa.OSFile(str(path))
         self._reader = pa.ipc.open_file(self._source)
 
     def read(self, number: int) -> pa.RecordBatch:

@@ -248,6 +248,8 @@ def test_ranges_are_read_forwards_and_a_batch_once(tmp_path: Path, monkeypatch: 
                 for lang, doc_id in zip(batch["lang"].to_pylist(), batch["doc_id"].to_pylist(), strict=True)
             }
             assert found == {key for key in ids if low <= key < high}
+        mapped = Path("/proc/self/maps").read_text("utf-8")
+        assert str(tmp_path) not in mapped  # its pages would count as a task's memory, the whole file of them
 
 
 def test_a_file_of_nothing_is_a_journal_alone(tmp_path: Path) -> None:
