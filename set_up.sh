@@ -47,7 +47,7 @@ progress() {
     count=0
     while read -r word _; do
         case $word in
-        Collecting|Requirement)
+        Collecting|Processing|Requirement)  # from an index, from a folder of wheels, there already
             count=$((count + 1))
             if [ -t 2 ]; then printf '\r    %s of %s fetched' "$count" "$1" >&2; fi;;
         Installing)
