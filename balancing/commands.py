@@ -145,8 +145,7 @@ def sample(
     from core.spark import SparkConfig
 
     run = RunConfig(config, set_ or ())
-    if target_bytes is not None:
-        run.tables.setdefault("balancing", {})["sample_bytes"] = target_bytes
+    run.take_options("balancing", sample_bytes=target_bytes)
     make_sample(
         documents,
         plan,
@@ -163,15 +162,16 @@ def _section(options: dict[str, Any]) -> "BalancingConfig":
     from core.config import RunConfig
 
     run = RunConfig(options["config"], options["set_"] or ())
-    table = run.tables.setdefault("balancing", {})
-    given = {name: options[name] for name in BalancingConfig.model_fields if options.get(name) is not None}
-    table |= {name: _epochs(value) if name == "max_epochs" else value for name, value in given.items()}
+    given = {name: options.get(name) for name in BalancingConfig.model_fields}
+    if given["max_epochs"] is not None:
+        given["max_epochs"] = _epochs(given["max_epochs"])
+    run.take_options("balancing", **given)
     return run.section("balancing", BalancingConfig)
 
 
-def _epochs(text: str) -> float | None:
+def _epochs(text: str) -> float | str:
     if text.lower() == "none":
-        return None
+        return "none"  # which undoes what the config says; None would be an option not given
     try:
         return float(text)
     except ValueError:

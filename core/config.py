@@ -38,7 +38,7 @@ class RunConfig:
 
     def __init__(self, path: Path | None = None, overrides: Sequence[str] = ()) -> None:
         self.origin = str(path) if path else "--set"
-        self.overridden = {override.partition("=")[0].strip() for override in overrides}
+        self._origins = {override.partition("=")[0].strip(): "--set" for override in overrides}
         self.tables: dict[str, Any] = _read_toml(path) if path else {}
         for override in overrides:
             _apply_override(self.tables, override)
@@ -52,6 +52,14 @@ class RunConfig:
                     action=f"write --set {name}.FIELD=VALUE or a [{name}] table",
                 )
 
+    def take_options(self, section: str, **given: Any) -> None:
+        """Options of a command that are fields of `section`, and go before file and overrides; None is not given."""
+        table = self.tables.setdefault(section, {})
+        for name, value in given.items():
+            if value is not None:
+                table[name] = value
+                self._origins[f"{section}.{name}"] = "the command's options"
+
     def section(self, name: str, model: type[SectionType]) -> SectionType:
         """The section `name` as `model`; missing fields take the model's defaults.
 
@@ -62,7 +70,7 @@ class RunConfig:
             return model.model_validate(self.tables.get(name, {}))
         except ValidationError as error:
             first = ".".join(str(part) for part in (name, *error.errors()[0]["loc"]))
-            raise _explain(error, name, model, "--set" if first in self.overridden else self.origin) from None
+            raise _explain(error, name, model, self._origins.get(first, self.origin)) from None
 
 
 def check_section(thing: str, name: str) -> None:

@@ -33,6 +33,5 @@ def serve(
         "host": host, "port": port, "device": device, "precision": precision, "auth": False if no_auth else None,
         "token_file": str(token_file) if token_file is not None else None,
     }  # fmt: skip
-    table = run_config.tables.setdefault("serve", {})
-    table.update({name: value for name, value in given.items() if value is not None})
+    run_config.take_options("serve", **given)
     run(model, run_config.section("serve", ServeConfig))

@@ -28,9 +28,7 @@ def train(
     from tokenizer.train import train_tokenizer
 
     run = RunConfig(config, set_ or [])
-    options = {"vocab_size": vocab_size, "model_type": model_type}
-    given = {name: value for name, value in options.items() if value is not None}
-    run.tables["tokenizer"] = run.tables.get("tokenizer", {}) | given
+    run.take_options("tokenizer", vocab_size=vocab_size, model_type=model_type)
     train_tokenizer(sample, output, run.section("tokenizer", TokenizerConfig), overwrite=overwrite)
 
 
@@ -136,7 +134,6 @@ def shard(
     from tokenizer.shard_job import shard as run
 
     settings = RunConfig(config, set_ or [])
-    if budget_tokens is not None:
-        settings.tables.setdefault("tokenizer", {})["budget_tokens"] = budget_tokens
+    settings.take_options("tokenizer", budget_tokens=budget_tokens)
     section, spark = settings.section("tokenizer", TokenizerConfig), settings.section("spark", SparkConfig)
     run(documents, plan, tokenizer, output, section, spark, overwrite=overwrite)

@@ -73,7 +73,10 @@ def test_options_override_the_section_of_the_config(table: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--strategy", "magic"], "'uniform', 'unimax' or 'table'"),
+        (
+            ["--strategy", "magic"],
+            "in the command's options; found 'magic'; expected .* 'uniform', 'unimax' or 'table'",
+        ),
         (["--strategy", "unimax"], "UniMax; found no budget"),
         (["--strategy", "table"], "Give --table FILE"),
         (["--table", "none.csv"], "strategy two-stage, which uses none"),

@@ -27,6 +27,17 @@ def test_file_values_are_overridden_in_order(tmp_path: Path) -> None:
     assert config.section("corpus", Corpus) == Corpus(threshold=0.8, name="bare words", inner=Inner(depth=5))
 
 
+def test_options_of_a_command_go_before_all_else_and_are_what_an_error_names(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[corpus]\nthreshold = 0.7\nname = 'from the file'\n", "utf-8")
+    config = RunConfig(path, ["corpus.threshold=0.8"])
+    config.take_options("corpus", threshold=0.9, name=None)
+    assert config.section("corpus", Corpus) == Corpus(threshold=0.9, name="from the file")
+    config.take_options("corpus", threshold="high")
+    with pytest.raises(MGLMError, match=r"corpus\.threshold in the command's options; found 'high'"):
+        config.section("corpus", Corpus)
+
+
 def test_a_whole_number_is_taken_where_a_float_is_wanted() -> None:
     assert RunConfig(None, ["corpus.threshold=1"]).section("corpus", Corpus).threshold == 1.0
 
