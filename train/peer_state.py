@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from core.errors import MGLMError
 from core.manifest import write_atomically
 from train.checkpoints import best_of
 
@@ -21,9 +23,32 @@ _FIRST, _SECOND = "exp_avg", "exp_avg_sq"
 def save_state(
     work: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, meta: Mapping[str, Any]
 ) -> None:
-    """Writes step-N below `work`, then removes all others but the best of those that were measured."""
+    """Writes step-N below `work`, then removes all others but the best of those that were measured.
+
+    Raises:
+        MGLMError: it cannot be written, as when the disk is full; those before it are as they were.
+    """
     directory = work / f"step-{meta['step']:08d}"
     shutil.rmtree(directory, ignore_errors=True)
+    try:
+        _write_state(directory, parameters, optimizer, meta)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(directory, ignore_errors=True)  # half of it would only take room
+        raise MGLMError(
+            f"state of the training {directory}",
+            found=str(error),
+            action="make room there, and run the same command again: it goes on from the state before",
+        ) from None
+    kept = (directory, best_state(work))
+    for other in work.glob("step-*"):
+        if other not in kept:
+            (other / META).unlink(missing_ok=True)  # first, so that what a kill leaves of it is not whole
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _write_state(
+    directory: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, meta: Mapping[str, Any]
+) -> None:
     directory.mkdir(parents=True)
     save_file({name: weight.detach().contiguous() for name, weight in parameters.items()}, directory / _WEIGHTS)
     moments = {
@@ -35,11 +60,6 @@ def save_state(
     save_file(moments, directory / _MOMENTS)
     updates = next((int(state["step"]) for state in optimizer.state.values()), 0)
     write_atomically(directory / META, json.dumps({**meta, "updates": updates}))
-    kept = (directory, best_state(work))
-    for other in work.glob("step-*"):
-        if other not in kept:
-            (other / META).unlink(missing_ok=True)  # first, so that what a kill leaves of it is not whole
-            shutil.rmtree(other, ignore_errors=True)
 
 
 def last_state(work: Path) -> Path | None:

@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from core.errors import MGLMError
+from tests.small_disk import files_no_larger_than
 from train.peer_state import META, best_state, last_state, load_weights, restore, save_state
 
 SCORES = {3: None, 6: 0.5, 9: 0.75, 12: None, 15: 0.75, 18: 0.25}
@@ -50,6 +53,16 @@ def test_a_torn_state_is_none_and_the_one_before_goes_on(tmp_path: Path) -> None
     assert optimizer.state[weight]["exp_avg"].abs().sum() > 0
     saved(tmp_path, 9, None)
     assert (torn / META).exists()
+
+
+def test_a_full_disk_is_told_in_a_line_and_costs_no_state(tmp_path: Path) -> None:
+    saved(tmp_path, 6, 0.5)
+    large = torch.nn.Parameter(torch.zeros(4 << 20))
+    with files_no_larger_than(8 << 20), pytest.raises(MGLMError, match="step-00000009.*Make room there") as caught:
+        save_state(tmp_path, {"w": large}, torch.optim.AdamW([large]), {"step": 9, "development": None})
+    assert "\n" not in str(caught.value)
+    assert left(tmp_path) == [6]
+    assert last_state(tmp_path) == tmp_path / "step-00000006"
 
 
 def test_scores_by_another_measure_do_not_count(tmp_path: Path) -> None:
