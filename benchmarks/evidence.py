@@ -1,18 +1,20 @@
 """Does two-stage balancing do what the paper says? The same small GLM under several plans, tokenizers and objectives.
 
-    python -m benchmarks.evidence [--work DIR] [--only plans mc4 tokenizers objectives] [--seeds 3] [--steps 400]
+    python -m benchmarks.evidence [--work DIR] [--only plans mc4 tokenizers objectives targets] [--seeds 3]
 
 Documents in 101 languages are split by their hash into those trained on and those measured on before anything else is
 done. Then models are trained that differ in one thing alone: the plan that says how often each language is drawn, the
 tokenizer that was trained on a plan's sample, or the blanks that are cut. All have the same shape, the same steps, the
-same number of tokens; a seed sets the weights a model begins with and what it draws. Measured are bits per byte of the
-held-out documents, language by language; and, where the blanks differ, of what stood in each kind of blank.
+same number of tokens (those of `targets`: as many tokens to write); a seed sets the weights a model begins with and
+what it draws. Measured are bits per byte of the held-out documents, language by language; and, where the blanks differ,
+of what stood in each kind of blank.
 
 Plans are made of these documents' own sizes, which are far more even than the web's; and, where the mT5 paper's table
 is there (--mc4), of mC4's: English then comes 60,000 times as often as Yoruba, unless a plan says otherwise.
 
 A run that was finished is not made again, one that was killed goes on: start the same command again. With the defaults
-it takes about two hours on two cores. The outcome is docs/evidence.md with its figure, and a record among the others.
+`--only plans mc4 tokenizers` takes about an hour and a half on two cores, all of it two and a half. The outcome is
+docs/evidence.md with its figures, and a record among the others.
 """
 
 import argparse
@@ -57,6 +59,13 @@ OBJECTIVES = {
     "generation alone": (0.0, 0.0, 1.0),
 }
 AUTHORS_ENDS = "the authors' sentence ends"
+# Steps after which a variant has had as many targets as all three parts in 1.0, from the counts in metrics.jsonl.
+AS_MANY_TARGETS = {
+    "token blanks alone": 1.263,
+    "sentence blanks alone": 1.770,
+    "generation alone": 0.4513,
+    AUTHORS_ENDS: 0.7193,
+}
 
 log = get_logger("evidence")
 
@@ -71,11 +80,13 @@ class Run:
     tokenizer: str = SHARED
     plan: str = SHARED
     overrides: tuple[str, ...] = ()
+    length: float = 1.0  # in the steps of the others
 
     @property
     def name(self) -> str:
         """Of its directory: runs of two experiments that are the same are made once."""
         objective = self.variant.replace(" ", "-").replace("'", "") if self.overrides else "all"
+        objective += "-as-many-targets" if self.length != 1.0 else ""
         return f"{self.tokenizer}_{self.plan}_{objective}_{self.seed}"
 
 
@@ -83,10 +94,10 @@ def main() -> None:
     """Makes what is missing, and writes the report of all that is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/evidence"), help="where all is kept [runs/evidence]")
-    experiments = ["plans", "mc4", "tokenizers", "objectives"]
+    experiments = ["plans", "mc4", "tokenizers", "objectives", "targets"]
     parser.add_argument("--only", nargs="+", choices=experiments, default=experiments)
     parser.add_argument("--mc4", type=Path, default=MC4, help="CSV with code, kind, pages_M and tokens_B of mC4")
-    parser.add_argument("--seeds", type=int, default=3, help="of plans; of tokenizers and objectives one less [3]")
+    parser.add_argument("--seeds", type=int, default=3, help="of plans; of the others one less [3]")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=16, help=f"rows of {WINDOW} tokens in a step [16]")
     parser.add_argument("--layers", type=int, default=2)
@@ -112,7 +123,8 @@ def main() -> None:
         code: count["bytes"] for code, count in read_manifest(arguments.work / "documents", DOCUMENTS).counts.items()
     }
     scores = {run: scores_of(arguments.work, run) for run in runs}
-    blanks = {run: filled(arguments.work / "runs" / run.name) for run in runs if run.experiment == "objectives"}
+    of_blanks = [run for run in runs if run.experiment in ("objectives", "targets")]
+    blanks = {run: filled(arguments.work / "runs" / run.name) for run in of_blanks}
     pages = mc4_counts(arguments.mc4, "pages_M", set(sizes)) if "mc4" in arguments.only else {}
     made = described(arguments) | {"trained_at": revisions(arguments.work, runs)}
     evidence_report.write(scores, blanks, sizes, pages, made)
@@ -128,15 +140,18 @@ def plan_runs(experiments: Sequence[str], seeds: int) -> list[Run]:
         runs += [Run("mc4", plan, seed, plan=f"mc4-{plan}") for seed in range(seeds) for plan in PLANS]
     if "tokenizers" in experiments:
         runs += [Run("tokenizers", plan, seed, tokenizer=plan, plan=plan) for seed in range(fewer) for plan in PLANS]
-    if "objectives" in experiments:
+    names = ("token_blanks", "sentence_blanks", "generation")
+    settings = {
+        variant: tuple(f"pretrain.blanks.{name}={share}" for name, share in zip(names, shares, strict=True))
+        for variant, shares in OBJECTIVES.items()
+    } | {AUTHORS_ENDS: ("pretrain.blanks.sentence_ends=authors",)}
+    lengths = {"objectives": dict.fromkeys(settings, 1.0), "targets": AS_MANY_TARGETS}
+    for experiment in sorted(lengths.keys() & experiments):
         for seed in range(fewer):
-            runs.append(Run("objectives", "all three", seed))
-            names = ("token_blanks", "sentence_blanks", "generation")
-            for variant, shares in OBJECTIVES.items():
-                settings = [f"pretrain.blanks.{name}={share}" for name, share in zip(names, shares, strict=True)]
-                runs.append(Run("objectives", variant, seed, overrides=tuple(settings)))
-            ends = ("pretrain.blanks.sentence_ends=authors",)
-            runs.append(Run("objectives", AUTHORS_ENDS, seed, overrides=ends))
+            runs.append(Run(experiment, "all three", seed))
+            for variant, overrides in settings.items():
+                length = lengths[experiment][variant]
+                runs.append(Run(experiment, variant, seed, overrides=overrides, length=length))
     return sorted(runs, key=lambda run: run.seed)
 
 
@@ -195,6 +210,7 @@ def train_all(work: Path, runs: Sequence[Run], arguments: argparse.Namespace) ->
 
 def train(work: Path, run: Run, arguments: argparse.Namespace) -> Run:
     """Trains one model by the project's own command."""
+    steps = round(run.length * arguments.steps)
     settings = {
         "model.num_layers": arguments.layers,
         "model.hidden_size": arguments.hidden,
@@ -202,15 +218,15 @@ def train(work: Path, run: Run, arguments: argparse.Namespace) -> Run:
         "model.sequence_length": WINDOW,
         "model.hidden_dropout": 0.0,
         "model.attention_dropout": 0.0,
-        "pretrain.steps": arguments.steps,
+        "pretrain.steps": steps,
         "pretrain.global_batch_size": arguments.batch,
         "pretrain.micro_batch_size": arguments.batch,
         "pretrain.learning_rate": 2e-3,
-        "pretrain.warmup_steps": arguments.steps // 20,
+        "pretrain.warmup_steps": steps // 20,
         "pretrain.seed": 1 + run.seed,
         "pretrain.precision": arguments.precision,
-        "pretrain.eval_interval": arguments.steps,
-        "pretrain.save_interval": arguments.steps,
+        "pretrain.eval_interval": steps,
+        "pretrain.save_interval": steps,
         "pretrain.heldout_documents": arguments.heldout_documents,
         "pretrain.sample_prompts": 0,
         "pretrain.tensorboard": "false",
