@@ -5,6 +5,8 @@ lists that C4 used are laid out. Addresses: one domain a line, which means all d
 URL with its path, as the UT1 lists have them.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from corpus.verdicts import Document, Refusal
 BLOCKED_WORD = "blocked_word"
 BLOCKED_URL = "blocked_url"
 BLOCKED_ID = "blocked_id"
+_SCHEME = regex.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", regex.IGNORECASE)
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 
 
@@ -52,10 +55,11 @@ class BlockedUrls:
         if broken := [line for line, (host, _) in zip(lines, entries, strict=True) if not host]:
             raise MGLMError(f"list {given}", found=broken[0], expected="a domain or a URL with one", action="mend it")
         self._domains = {host for host, path in entries if not path}
-        self._paths: dict[str, tuple[str, ...]] = {}
-        for host, path in entries:
-            if path:
-                self._paths[host] = (*self._paths.get(host, ()), path)
+        self._paths: dict[str, list[str]] = {}  # in order, and none begins with another: lists name many of one host
+        for host, path in sorted(entries):
+            paths = self._paths.setdefault(host, [])
+            if path and not (paths and path.startswith(paths[-1])):
+                paths.append(path)
 
     def __call__(self, document: Document) -> Document | Refusal:
         if not document.url:
@@ -64,7 +68,7 @@ class BlockedUrls:
         labels = host.split(".")
         for start in range(len(labels)):
             domain = ".".join(labels[start:])
-            if domain in self._domains or path.startswith(self._paths.get(domain, ("\n",))):
+            if domain in self._domains or _begins_with_one(path, self._paths.get(domain, [])):
                 return Refusal(BLOCKED_URL, document.url)
         return document
 
@@ -106,10 +110,16 @@ def _words(words: list[str]) -> Any:
     return regex.compile("|".join(parts), **lists)
 
 
+def _begins_with_one(path: str, beginnings: Sequence[str]) -> bool:
+    """Whether `path` begins with one of them, which are in order and none of which begins with another."""
+    place = bisect_right(beginnings, path)
+    return place > 0 and path.startswith(beginnings[place - 1])
+
+
 def _address(url: str) -> tuple[str, str]:
     """Host without `www.`, in lower case; path without the slash at its end."""
     try:
-        parts = urlsplit(url if "//" in url else f"//{url}")
+        parts = urlsplit(url if _SCHEME.match(url) else f"//{url}")  # "//" also comes in paths
         host = parts.hostname or ""
     except ValueError:
         return "", ""

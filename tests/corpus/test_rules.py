@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,15 @@ def test_addresses_are_blocked_by_domain_or_beginning(tmp_path: Path, url: str |
     urls = tmp_path / "urls.txt"
     urls.write_text("spam.example\nhttps://news.example/ads/\n", "utf-8")
     assert isinstance(judge("Some text.", url, blocked_urls=str(urls)), Refusal) == blocked
+
+
+@given(st.lists(st.text("ab/", max_size=4), min_size=1, max_size=6), st.text("ab/", max_size=6))
+def test_of_many_beginnings_any_blocks(paths: list[str], asked: str) -> None:
+    with TemporaryDirectory() as folder:
+        urls = Path(folder) / "urls.txt"
+        urls.write_text("".join(f"host.example/a{path}\n" for path in paths), "utf-8")
+        blocked = isinstance(judge("Some text.", f"http://host.example/a{asked}", blocked_urls=str(urls)), Refusal)
+    assert blocked == any(f"a{asked}".rstrip("/").startswith(f"a{path}".rstrip("/")) for path in paths)
 
 
 @pytest.mark.parametrize("entry", ["https://", "http://[broken", "/path"])
