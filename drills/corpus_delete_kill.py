@@ -42,11 +42,15 @@ def drill(work: Path, kills: int, draw: random.Random) -> None:
     ids.write_text("\n".join(sorted(wanted)), "utf-8")
     undisturbed = copied(whole, work / "undisturbed")
     subprocess.run(everywhere(undisturbed, ids), check=True, capture_output=True)
-    for name, command in (("mglm delete", everywhere), ("mglm corpus delete", of_corpus)):
+    for name, command, wrote in (
+        ("mglm delete", everywhere, undisturbed),
+        ("mglm corpus delete", of_corpus, undisturbed / "documents"),
+    ):
+        written = len(new_files(wrote))
         killed, seen = 0, Counter[str]()
         while killed < kills:
             place = copied(whole, work / "killed")
-            killed += kill_once(command(place, ids), place, draw)
+            killed += kill_once(command(place, ids), place, draw.randint(0, written), draw)
             for folder in ("shards", "documents"):
                 seen[f"{folder} {check(whole / folder, undisturbed / folder, place / folder)}"] += 1
             subprocess.run(command(place, ids), check=True, capture_output=True)
@@ -59,17 +63,21 @@ def drill(work: Path, kills: int, draw: random.Random) -> None:
         print(f"{name}: killed {killed} times; {found}; the same end each time", flush=True)
 
 
-def kill_once(command: list[str], place: Path, draw: random.Random) -> int:
-    """Kills at a random moment, by the files written so that it falls into the work; 0 where it was done before."""
-    files = draw.randint(0, 60)
+def kill_once(command: list[str], place: Path, files: int, draw: random.Random) -> int:
+    """Kills soon after so many files were written, so that it falls into the work; 0 where it was done before."""
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(list(place.rglob("*-d1*"))) < files:
+    while process.poll() is None and len(new_files(place)) < files:
         time.sleep(0.005)
     try:
         process.wait(draw.uniform(0, LONGEST_WAIT_S if draw.random() < 0.5 else 0.05))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
     return int(process.wait() == -signal.SIGKILL)
+
+
+def new_files(place: Path) -> list[Path]:
+    """What a deletion writes beside the old ones."""
+    return list(place.rglob("*-d1*"))
 
 
 def check(old: Path, new: Path, directory: Path) -> str:
