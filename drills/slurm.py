@@ -117,10 +117,11 @@ class Slurm:
         (work / "slurm.conf").write_text(CONF.format(work=work, plugins=libraries / "slurm-wlm"), "utf-8")
         self.environment = {
             "PATH": f"{root}/usr/bin:/usr/local/bin:/usr/bin:/bin",
-            "LD_LIBRARY_PATH": f"{libraries / 'slurm-wlm'}:{libraries}",
             "SLURM_CONF": str(work / "slurm.conf"),
             "HOME": str(work),
         }
+        if root != Path("/"):  # else jobs would load the machine's libraries in place of their own interpreter's
+            self.environment["LD_LIBRARY_PATH"] = f"{libraries / 'slurm-wlm'}:{libraries}"
         programs = root / "usr" / "sbin"
         self._daemon("head", f"{programs}/slurmctld-wlm", "-D", "-c")
         for node in NODES:
