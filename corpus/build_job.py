@@ -21,7 +21,7 @@ from core.manifest import FileEntry, sha256_file
 from core.scripts import script_of
 from core.spark import into_bins, run_tasks
 from corpus.config import CorpusConfig
-from corpus.inputs import Split
+from corpus.inputs import Split, part_weights
 from corpus.joining import Joining
 from corpus.merge import Merged, Merging, Piece
 from corpus.mojibake import MOJIBAKE
@@ -96,11 +96,7 @@ def _judges_of_worker(
 def read_parts(session: SparkSession, parts: Sequence[Sequence[Split]], reading: Reading, *, tasks: int) -> Summary:
     """Makes every part that is not finished, each a task or small ones together; what all of them hold, in order."""
     finished = finished_parts(reading.parts)
-    sizes = {
-        number: sum(1 + (split.end - split.start if split.end else split.size_bytes) for split in splits)
-        for number, splits in enumerate(parts)
-        if number not in finished
-    }
+    sizes = {number: weight for number, weight in enumerate(part_weights(parts)) if number not in finished}
     bins = [[(number, parts[number]) for number in numbers] for numbers in into_bins(sizes, max(tasks, len(sizes)))]
     run_tasks(session, bins, reading.read)
     numbers = [

@@ -8,6 +8,7 @@ import fnmatch
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -122,6 +123,20 @@ def plan_parts(
             parts[-1].append(split)
             filled += weight
     return parts
+
+
+def part_weights(parts: Sequence[Sequence[Split]]) -> list[int]:
+    """Bytes of about so much plain text each part holds, to share work by; row groups of a file count alike."""
+    groups = Counter(split.path for splits in parts for split in splits if split.format == PARQUET)
+
+    def weight(split: Split) -> int:
+        if split.format == PARQUET:
+            return split.size_bytes * EXPANSION // groups[split.path]
+        if split.end is None:
+            return split.size_bytes * (EXPANSION if split.compression else 1)
+        return split.end - split.start
+
+    return [sum(1 + weight(split) for split in splits) for splits in parts]
 
 
 def pack_parts(parts: Sequence[Sequence[Split]]) -> dict[str, list[Any]]:

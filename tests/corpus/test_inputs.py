@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import MGLMError
+from core.spark import into_bins
 from corpus.config import CorpusConfig
 from corpus.inputs import (
     PARQUET,
@@ -23,6 +24,7 @@ from corpus.inputs import (
     Split,
     expression,
     find_inputs,
+    part_weights,
     plan_parts,
 )
 
@@ -186,6 +188,25 @@ def test_parts_cover_each_plain_file_without_gap_in_order_and_leave_compressed_o
         for part in parts
     )
     assert [part for part in parts if part[0].path == "c"] == [[Split("c", 0, None, "gzip", "jsonl", 9**9)]]
+
+
+def test_work_is_shared_by_text_whatever_it_is_stored_as() -> None:
+    """1 GB each, as JSON Lines, packed, and as Parquet: no task gets much more than another."""
+    gigabyte = 1024**3
+    files = [InputFile(f"{number}.jsonl", gigabyte // 4, None) for number in range(4)]
+    files += [InputFile(f"{number}.jsonl.gz", gigabyte // 16, "gzip") for number in range(4)]
+    groups = (gigabyte // 16,) * 4
+    files += [
+        InputFile(f"{number}.parquet", gigabyte // 16, None, PARQUET, row_group_bytes=groups) for number in range(4)
+    ]
+    parts = plan_parts(files, CorpusConfig(), tasks=48)
+    weights = part_weights(parts)
+    bins = into_bins(dict(enumerate(weights)), len(parts))
+    of_bins = sorted(sum(weights[number] for number in numbers) for numbers in bins)
+    assert of_bins[-1] < 6 * of_bins[0]
+    parquet = [weight for weight, splits in zip(weights, parts, strict=True) if splits[0].format == PARQUET]
+    assert sum(parquet) == pytest.approx(gigabyte, rel=0.01)
+    assert max(len(numbers) for numbers in bins) <= 2
 
 
 def test_a_million_small_files_are_few_parts_and_files_that_are_known_are_left_out() -> None:
