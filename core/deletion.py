@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import MGLMError
-from core.manifest import MANIFEST_NAME, MARKER_NAME, FileEntry, Manifest, read_manifest, write_atomically
+from core.manifest import MANIFEST_NAME, MARKER_NAME, FileEntry, Manifest, read_manifest, sync_file, write_atomically
 from core.stage import lock_directory
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -93,6 +93,10 @@ class Rewriting:
         content: str | None = None,
     ) -> Manifest:
         """Writes the manifest and removes the files that it no longer names."""
+        before = {entry.path for entry in self.manifest.files}
+        for entry in files:
+            if entry.path not in before:
+                sync_file(self.directory / entry.path)
         changed = self.manifest.model_copy(
             update={
                 "files": sorted(files, key=lambda entry: entry.path),

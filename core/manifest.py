@@ -160,6 +160,21 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def sync_file(path: Path) -> None:
+    """Waits until what was written to a file is on its disk, so that what vouches for it may be written next."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_durably(temporary: Path, place: Path) -> None:
+    """Puts a written file in its place; after a power cut too it is whole there, or not there."""
+    sync_file(temporary)
+    temporary.replace(place)
+
+
 def git_revision() -> str | None:
     """The project's git revision, `None` when it runs from an installed package."""
     folder = Path(__file__).resolve().parent

@@ -37,6 +37,7 @@ from corpus.parts import KEYS_TABLE, Summary, finished_parts, part_name
 from corpus.passes import Passes, plan_passes
 from corpus.records import NO_RECORD, NO_TEXT, UNREADABLE
 from corpus.rules import Rules
+from corpus.runs import ROW_BYTES
 
 if TYPE_CHECKING:
     from corpus.build_job import Session
@@ -219,7 +220,7 @@ def _older(base: Manifest | None) -> _Older:
         documents.setdefault(entry.path.split("/")[1].removeprefix("lang="), []).append(entry.path)
     return _Older(
         {lang: in_order(paths) for lang, paths in documents.items()},
-        {lang: count["bytes"] for lang, count in base.counts.items()} if base is not None else {},
+        {lang: count["bytes"] + ROW_BYTES * count["documents"] for lang, count in base.counts.items()} if base else {},
         of_folder.get(merge.DELETED, []),
         len(of_folder.get(merge.REJECTED, [])),
     )

@@ -66,8 +66,8 @@ class Reading:
                     continue
                 judged = _judge(Document(verdict.text, verdict.url, changes=_mended(verdict)), detector, rules, config)
                 if isinstance(judged, Refusal):
-                    raw = verdict.text[:RAW_CHARACTERS]
-                    writer.reject(place | {"reason": judged.reason, "detail": judged.detail, "raw": raw})
+                    detail, raw = judged.detail[:RAW_CHARACTERS], verdict.text[:RAW_CHARACTERS]
+                    writer.reject(place | {"reason": judged.reason, "detail": detail, "raw": raw})
                     continue
                 document, detection = judged
                 if document.changes:

@@ -44,9 +44,9 @@ class CorpusConfig(Section):
     split_bytes: int = Field(default=64 * MIB, ge=1)
     """Most bytes of input of one part of the work, but for files that cannot be cut."""
     run_bytes: int = Field(default=64 * MIB, ge=1, le=1024 * MIB)
-    """Bytes of text that a task holds while it reads."""
+    """Bytes of documents that a task holds while it reads: text, URLs and 256 for each."""
     file_bytes: int = Field(default=128 * MIB, ge=1, le=1024 * MIB)
-    """Most bytes of text of an output file, held to write it."""
+    """Most bytes of documents of an output file, so counted, held to write it."""
     fan_in: int = Field(default=640, ge=2)
     """Sorted runs that a task merges at a time: each is an open file and a quarter megabyte of text."""
 

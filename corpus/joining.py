@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.manifest import FileEntry, sha256_file
+from core.manifest import FileEntry, replace_durably, sha256_file
 from corpus.runs import temporary_beside
 
 ROWS_OF_FILE = 1_000_000
@@ -38,7 +38,7 @@ class Joining:
                         writer.write_batch(batch.cast(self.table))
                         rows += len(batch)
         entry = FileEntry(path=path, rows=rows, bytes=temporary.stat().st_size, sha256=sha256_file(temporary))
-        temporary.replace(place)
+        replace_durably(temporary, place)
         return entry
 
 

@@ -21,12 +21,13 @@ import pyarrow.parquet as pq
 
 from core.document_ranges import EVERY_HASH, HASHES, HashRange
 from core.documents import uniform
-from core.manifest import FileEntry, sha256_file, write_atomically
+from core.manifest import FileEntry, replace_durably, sha256_file, write_atomically
 from core.schemas import DOCUMENTS_TABLE
 from corpus.older import OlderDocuments, Refused
-from corpus.runs import Key, SortedRuns, gather, temporary_beside
+from corpus.runs import Key, SortedRuns, gather, temporary_beside, weights_of
 
-GROUP_BYTES = 16 * 1024 * 1024  # text of a row group, the least that a later stage opens
+HASHED_AT_ONCE = 10_000  # rows as Python's strings
+GROUP_BYTES = 16 * 1024 * 1024  # of a row group in memory, the least that a later stage opens
 DOCUMENTS, REJECTED, KEYS, DELETED = "documents", "rejected", "near_duplicate_keys", "deleted"
 MERGED = "merged"
 _SETTINGS: dict[str, Any] = {
@@ -177,7 +178,7 @@ def write_documents(table: pa.Table, place: Path) -> None:
     with pq.ParquetWriter(temporary, DOCUMENTS_TABLE, **_SETTINGS) as writer:
         for rows in _groups(table):
             writer.write_table(rows)
-    temporary.replace(place)
+    replace_durably(temporary, place)
 
 
 def plan_pieces(
@@ -209,8 +210,9 @@ def content_of(table: pa.Table, lang: str) -> int:
     rows = pc.binary_join_element_wise(*columns, lang, "\x1f")
     digest = hashlib.blake2b
     total = 0
-    for row in rows.to_pylist():
-        total += int.from_bytes(digest(row.encode("utf-8"), digest_size=16).digest(), "big")
+    for start in range(0, len(rows), HASHED_AT_ONCE):
+        for row in rows.slice(start, HASHED_AT_ONCE).to_pylist():
+            total += int.from_bytes(digest(row.encode("utf-8"), digest_size=16).digest(), "big")
     return total % (1 << 128)
 
 
@@ -238,7 +240,7 @@ def link(source: Path, place: Path) -> None:
 
 def _groups(table: pa.Table) -> Iterator[pa.Table]:
     start = held = 0
-    for index, size in enumerate(table.column("n_bytes").to_pylist()):
+    for index, size in enumerate(weights_of(table).tolist()):
         if held and held + size > GROUP_BYTES:
             yield table.slice(start, index - start)
             start, held = index, 0

@@ -14,8 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.manifest import replace_durably
 from core.schemas import DOCUMENTS_TABLE, REJECTED_TABLE
-from corpus.runs import RUN_TABLE, RunWriter, first_of_each, named, read_account, temporary_beside
+from corpus.runs import ROW_BYTES, RUN_TABLE, RunWriter, first_of_each, named, read_account, temporary_beside
 
 CHUNK_ROWS, CHUNK_BYTES = 1_000, 4 * 1024 * 1024  # rows that are Python objects at once
 REJECTED_ROWS = 10_000
@@ -37,7 +38,7 @@ Keys = Callable[[Sequence[str]], Sequence[bytes | None]]  # of texts
 @dataclass(frozen=True)
 class PartJournal:
     """What a finished part holds. `duplicates` were found within a run; `skipped` was no record to begin with;
-    `text_bytes` by language; `keys` how many documents have some."""
+    `text_bytes` by language, with what rows take beside their text; `keys` how many documents have some."""
 
     records: int
     duplicates: int
@@ -144,7 +145,7 @@ class PartWriter:
         """A document: the columns of documents/1 and `lang`."""
         self.records += 1
         self._rows.append(row)
-        self._chunk_bytes += row["n_bytes"]
+        self._chunk_bytes += row["n_bytes"] + len(row["url"] or "") + ROW_BYTES
         if len(self._rows) >= CHUNK_ROWS or self._chunk_bytes >= CHUNK_BYTES:
             self._end_chunk()
             if self._held_bytes >= self._run_bytes:
@@ -169,7 +170,7 @@ class PartWriter:
             if writer is not None:
                 writer.close()
         for temporary, place in self._files:
-            temporary.replace(place)
+            replace_durably(temporary, place)
         text_bytes: Counter[str] = Counter()
         for batch in self._documents.batches:
             text_bytes[batch.lang] += batch.n_bytes

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from core.manifest import write_atomically
+from core.manifest import replace_durably, write_atomically
 from core.schemas import DOCUMENTS_TABLE
 
-BATCH_BYTES = 256 * 1024  # text of a batch: what a merge holds of each run that it reads
+BATCH_BYTES = 256 * 1024  # of a batch: what a merge holds of each run that it reads
+ROW_BYTES = 256  # that a row takes beside its text and its URL: short texts are many
 HELD_BYTES = 32 * 1024 * 1024  # of batches, before equal documents among them are looked for
 ENDING = "arrow"
 RUN_TABLE = DOCUMENTS_TABLE.append(pa.field("lang", pa.string()))
@@ -42,7 +44,7 @@ class Batch:
     low: str
     high: str
     rows: int
-    n_bytes: int
+    n_bytes: int  # in memory, about
 
 
 class RunWriter:
@@ -66,7 +68,7 @@ class RunWriter:
             return
         table = table.combine_chunks()
         langs = table.column("lang").take(order).combine_chunks().dictionary_encode()
-        sizes = table.column("n_bytes").to_numpy()[order.to_numpy()]
+        sizes = weights_of(table)[order.to_numpy()]
         columns = table.select(DOCUMENTS_TABLE.names)
         if self._file is None:
             self._file = pa.ipc.new_file(str(self._temporary), DOCUMENTS_TABLE, options=_IPC)
@@ -81,7 +83,7 @@ class RunWriter:
         """Puts the file in place, and then the journal with `account` as its first line."""
         if self._file is not None:
             self._file.close()
-            self._temporary.replace(named(self._path, ENDING))
+            replace_durably(self._temporary, named(self._path, ENDING))
         write_journal(self._path, account, self.batches)
 
 
@@ -209,6 +211,13 @@ def first_of_each(table: pa.Table) -> pa.Array:
     return order.filter(pa.array(first))
 
 
+def weights_of(table: pa.Table) -> NDArray[np.int64]:
+    """Bytes that each row takes in memory, about; `table` has the columns n_bytes and url."""
+    urls = pc.fill_null(pc.binary_length(table.column("url")), 0).to_numpy()
+    weights: NDArray[np.int64] = table.column("n_bytes").to_numpy() + urls + ROW_BYTES
+    return weights
+
+
 def named(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.name}.{ending}")
 
@@ -249,7 +258,7 @@ def _with_language(rows: pa.RecordBatch, lang: str) -> pa.RecordBatch:
 
 
 def _stretches(langs: pa.DictionaryArray, sizes: Any) -> Iterator[tuple[int, int]]:
-    """Ranges of rows of one language and about BATCH_BYTES of text."""
+    """Ranges of rows of one language and about BATCH_BYTES."""
     codes = langs.indices.to_numpy()
     edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
     for start, end in pairwise(edges):
