@@ -133,13 +133,27 @@ def rewriting(directory: Path, schema: str) -> Iterator[Rewriting]:
     lock = lock_directory(directory)
     try:
         manifest = read_manifest(directory, schema)  # again: as it is now that nobody else can change it
-        if (directory / MARKER_NAME).exists():
-            raise MGLMError(f"{directory}", found="work that was begun in it", action="finish that first, then delete")
+        check_nothing_begun(directory)
         stage = Rewriting(directory, manifest)
         stage.sweep()
         yield stage
     finally:
         os.close(lock)
+
+
+def check_nothing_begun(directory: Path) -> None:
+    """A deletion under work that was begun would be undone by it.
+
+    Raises:
+        MGLMError: input is being added to a finished stage, or was, by a process that was killed.
+    """
+    if (directory / MARKER_NAME).exists():
+        raise MGLMError(
+            f"{directory}",
+            found="work that was begun in it",
+            action="finish that first, or give it up: the command that made what is finished there, with --overwrite; "
+            "then delete",
+        )
 
 
 def next_name(path: str) -> str:

@@ -133,8 +133,9 @@ def open_stage(
     """Claims `output` for one piece of work.
 
     Returns a stage that is `done` (same work finished before), `resumed` (same work begun before; its files are still
-    there) or fresh. With `overwrite`, a stage directory of other work is emptied first. A stage that `grows` may find a
-    `base` there, finished work of the same configuration on some of the inputs, and leaves it as it is.
+    there) or fresh. With `overwrite`, a stage directory of other work is emptied first, and additions that were begun
+    to this finished work are given up. A stage that `grows` may find a `base` there, finished work of the same
+    configuration on some of the inputs, and leaves it as it is.
 
     Raises:
         MGLMError: the directory holds other work, or files that no stage of ours made, or a process is at work in it.
@@ -146,6 +147,8 @@ def open_stage(
     manifest = load_if_there(output)
     marker = output / MARKER_NAME
     if manifest is not None and manifest.fingerprint == fingerprint:
+        if overwrite and marker.exists() and _fingerprint_in(marker) != fingerprint:
+            _give_up_additions(output)
         # What a process left that was killed after its last word goes; the marker of additions to this work stays.
         if not marker.exists() or _fingerprint_in(marker) == fingerprint:
             with suppress(OSError):  # a finished stage may lie where nothing can be written
@@ -232,6 +235,16 @@ def lock_directory(output: Path) -> int:
             f"output {output}", found="another mglm process at work there", action="wait for it to end, or stop it"
         ) from None
     return file
+
+
+def _give_up_additions(output: Path) -> None:
+    """Removes what was begun beside finished work, which is as it was."""
+    lock = lock_directory(output)
+    try:
+        shutil.rmtree(output / WORK_NAME, ignore_errors=True)
+        (output / MARKER_NAME).unlink(missing_ok=True)
+    finally:
+        os.close(lock)
 
 
 def _fingerprint_in(marker: Path) -> str | None:

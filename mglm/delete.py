@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.config import RunConfig
+from core.deletion import check_nothing_begun
 from core.errors import MGLMError
 from core.log import get_logger
 from core.spark import SparkConfig
@@ -41,6 +42,8 @@ def delete(
     spark = run_config.section("spark", SparkConfig)
     if urls is not None and documents is None:
         raise MGLMError("mglm delete --urls", expected="--documents DIR, which knows documents by their URLs")
+    for directory in filter(None, (shards, documents)):
+        check_nothing_begun(directory)  # of both before either is changed
     wanted = wanted_ids(documents or Path(), ids, urls, spark)
     lines = []
     for run in runs:

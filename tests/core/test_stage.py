@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.deletion import rewriting
 from core.errors import MGLMError
 from core.manifest import MANIFEST_NAME, MARKER_NAME, read_manifest, sha256_file, write_atomically
 from core.stage import Stage, open_stage, wait_until_free
@@ -56,6 +57,27 @@ def test_additions_that_were_begun_outlast_a_look_at_what_is_finished(tmp_path: 
     resumed = grown(a="1", b="2")
     assert resumed.resumed
     assert (resumed.work / "half").exists()
+
+
+def test_additions_that_were_begun_can_be_given_up_and_then_one_can_delete(tmp_path: Path) -> None:
+    directory = tmp_path / "documents"
+
+    def grown(*, overwrite: bool = False, **inputs: str) -> Stage:
+        return open_stage(directory, schema="documents/1", config={}, inputs=inputs, grows=True, overwrite=overwrite)
+
+    grown(a="1").finish()
+    (grown(a="1", b="2").work / "half").write_text("x", "utf-8")
+    with (
+        pytest.raises(MGLMError, match=r"begun in it\. .*with --overwrite; then delete"),
+        rewriting(directory, "documents/1"),
+    ):
+        pass
+    before = (directory / MANIFEST_NAME).read_bytes()
+    assert grown(a="1", overwrite=True).done
+    assert not (directory / "_work").exists()
+    assert (directory / MANIFEST_NAME).read_bytes() == before
+    with rewriting(directory, "documents/1"):
+        pass
 
 
 def test_times_stand_outside_the_content_hash(tmp_path: Path) -> None:
