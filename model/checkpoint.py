@@ -40,6 +40,7 @@ from model.optimizer import (
     optimizer_kind,
     ready_for_load,
     ready_for_save,
+    with_step,
 )
 from model.parallel import unwrap
 
@@ -216,7 +217,7 @@ def load_checkpoint(
     for name, chunk in _named(chunks).items():
         unwrap(chunk).load_state_dict(loaded[name])
     if optimizer is not None and has_work(optimizer):
-        optimizer.load_state_dict(loaded["optimizer"])
+        optimizer.load_state_dict(with_step(optimizer, loaded["optimizer"]))
         after_load(optimizer)
     if scheduler is not None:
         scheduler.load_state_dict(loaded["scheduler"])

@@ -193,6 +193,15 @@ def ready_for_load(optimizer: Any) -> None:
             part._set_main_param_and_optimizer_states = _keeping_step(part)
 
 
+def with_step(optimizer: Any, state: dict[Any, Any]) -> dict[Any, Any]:
+    """A loaded state that has the `step` of an optimizer without an update: megatron leaves it out where it is 0."""
+    parts = _parts(optimizer)
+    for part, of_part in zip(parts, [state] if len(parts) == 1 else [state[k] for k in sorted(state)], strict=True):
+        if not _is_distributed(part):  # those gather moments alone, and keep the step they were filled with
+            of_part.get("optimizer", of_part)["state"].setdefault("common_step", torch.zeros(()))
+    return state
+
+
 def ready_for_save(optimizer: Any) -> None:
     """Fills the state of an optimizer that has not made an update yet, e.g. in fp16 while the scale is too high."""
     for part in _at_work(optimizer):
