@@ -89,7 +89,8 @@ _BLOCK_MASKS = WeakIdKeyDictionary()  # the layers of one pass share the mask of
 def block_mask(mask_B1S: Tensor) -> BlockMask:
     """`glm_mask` as a block mask, from the form that `mask_for` gives flex."""
     if mask_B1S not in _BLOCK_MASKS:
-        context_length_B, segment_ids_BS = mask_B1S[:, 0].contiguous(), mask_B1S[:, 1:].contiguous()
+        # Copies: views would keep the mask, the key of this entry, alive as long as the entry.
+        context_length_B, segment_ids_BS = mask_B1S[:, 0].clone(), mask_B1S[:, 1:].clone()
 
         def sees(row: Tensor, _: Tensor, query: Tensor, key: Tensor) -> Tensor:
             ordered = (key <= query) | (key < context_length_B[row])

@@ -1,3 +1,4 @@
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -53,10 +54,16 @@ def test_both_backends_give_the_same_numbers(segmented: bool) -> None:
     torch.testing.assert_close(results["flex"], results["sdpa"], rtol=0, atol=1e-5)
 
 
-def test_layers_of_a_pass_share_a_block_mask_and_it_goes_with_its_rows() -> None:
-    mask = mask_for("flex", torch.tensor([3]), 140)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_layers_of_a_pass_share_a_block_mask_and_it_goes_with_its_rows(rows: int) -> None:
+    gc.collect()  # what other tests left
+    before = len(attention._BLOCK_MASKS)
+    mask = mask_for("flex", torch.full((rows,), 3), 140)
     assert block_mask(mask) is block_mask(mask)
     assert block_mask(mask.clone()) is not block_mask(mask)
+    del mask
+    gc.collect()
+    assert len(attention._BLOCK_MASKS) == before
 
 
 def test_on_gpus_block_masks_are_made_by_one_compiled_function_that_warns_of_nothing(
