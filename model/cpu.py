@@ -118,6 +118,8 @@ def _cpu_tracker() -> Any:
     class CPUTracker(CudaRNGStatesTracker):
         """Named CPU generator states. Its own fork(): megatron's takes a moved CPU generator for a mistake."""
 
+        _current_state_name: str  # megatron's; of the common state it has none in `states_`
+
         def add(self, name: str, seed: int) -> None:
             assert seed not in self.seeds_, f"seed {seed} is in use"
             assert name not in self.states_, f"random state {name} exists"
@@ -130,12 +132,16 @@ def _cpu_tracker() -> Any:
 
         @contextmanager
         def fork(self, name: str = "model-parallel-rng") -> Iterator[None]:
-            kept = torch.get_rng_state()
+            kept, outer = torch.get_rng_state(), self._current_state_name
+            if outer in self.states_:  # inside another fork: an inner one of the same name goes on where it stands
+                self.states_[outer] = kept
             torch.set_rng_state(self.states_[name])
+            self._current_state_name = name
             try:
                 yield
             finally:
                 self.states_[name] = torch.get_rng_state()
-                torch.set_rng_state(kept)
+                torch.set_rng_state(self.states_.get(outer, kept))
+                self._current_state_name = outer
 
     return CPUTracker()

@@ -58,3 +58,25 @@ def test_named_random_states_are_apart_from_the_common_one() -> None:
         with tracker.fork():
             assert not torch.equal(torch.rand(2), first)
         assert torch.equal(first, torch.rand(2, generator=torch.Generator().manual_seed(11)))
+
+
+def test_a_fork_inside_a_fork_goes_on_with_its_draws_and_so_does_the_outer_one_after_it() -> None:
+    names = ("model-parallel-rng", "other")
+    for inner in names:
+        with cpu_runtime():
+            tracker = megatron_random.get_cuda_rng_tracker()
+            for seed, name in enumerate(names):
+                tracker.add(name, seed)
+            drawn: dict[str, list[torch.Tensor]] = {name: [] for name in names}
+            torch.manual_seed(3)
+            for _ in range(2):
+                with tracker.fork(names[0]):
+                    for _ in range(2):
+                        with tracker.fork(inner):
+                            drawn[inner].append(torch.rand(3))
+                        drawn[names[0]].append(torch.rand(3))
+            for seed, name in enumerate(names):
+                generator = torch.Generator().manual_seed(seed)
+                for found in drawn[name]:
+                    assert torch.equal(found, torch.rand(3, generator=generator))
+            assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(3)))
