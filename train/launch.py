@@ -4,7 +4,8 @@ Started plainly, `mglm train` checks everything and then starts its workers here
 under torchrun. Started by torchrun itself (on a cluster), each process is a worker at once.
 
 Exit status: 0 trained to the end (or done before), 2 a mistake or a failed worker, 128 + signal after SIGTERM, SIGINT,
-SIGUSR1 or SIGUSR2, the state saved. A worker that dies takes the others with it; none outlives its launcher.
+SIGUSR1 or SIGUSR2; the line before says whether the state was saved. A worker that dies takes the others with it; none
+outlives its launcher.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ from train.signals import STOP_SIGNALS
 _OURS = "MGLM_LAUNCHED"  # set for workers started here: they leave the telling of errors to their parent
 _NO_MEMORY = ("out of memory", "can't allocate memory", "MemoryError")  # of CUDA, torch on the CPU, Python
 _SAVE_TIMEOUT_S = 600  # how long workers may take to save after a signal before they are killed
+_ERROR, _SAVED = "error.json", "saved"  # what a worker leaves its launcher: torch's report, and our note
 
 
 def is_worker() -> bool:
@@ -71,8 +73,8 @@ def launch(arguments: Sequence[str], nproc: int, output: Path) -> None:
     """Runs `python -m mglm ARGUMENTS` in `nproc` workers on this machine and waits for them to finish `output`.
 
     Raises:
-        MGLMError: a worker failed; its own message is in the line.
-        SystemExit: the workers saved and stopped after a signal; the status is 128 + the signal.
+        MGLMError: a worker failed, after a signal too; its own message is in the line.
+        SystemExit: the workers stopped after a signal; the status is 128 + the signal.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -97,11 +99,13 @@ def launch(arguments: Sequence[str], nproc: int, output: Path) -> None:
         except SignalException as stopped:
             if (output / MANIFEST_NAME).exists():  # it came when all was done
                 return
-            _stop(int(stopped.sigval))
+            if failures := _reported(Path(logs)):
+                raise _explain(*_cause(failures)) from None
+            _stop(int(stopped.sigval), saved=any(Path(logs).rglob(_SAVED)))
         except ChildFailedError as failed:
             rank, failure = _cause(failed.failures)
             if failure.exitcode - 128 in STOP_SIGNALS:  # the workers got the signal and we did not
-                _stop(failure.exitcode - 128)
+                _stop(failure.exitcode - 128, saved=True)
             raise _explain(rank, failure) from None
 
 
@@ -134,6 +138,9 @@ def as_worker(train: Callable[[], int]) -> None:
             _leave(1)
         raise
     if stopped_by:
+        if _OURS in os.environ:
+            with contextlib.suppress(OSError):
+                Path(os.environ["TORCHELASTIC_ERROR_FILE"]).with_name(_SAVED).touch()
         _leave(128 + stopped_by)
 
 
@@ -205,10 +212,26 @@ def _leave(status: int) -> None:
     raise SystemExit(status)
 
 
-def _stop(number: int) -> None:
-    name = signal.Signals(number).name
-    get_logger("train").info("stopped by %s after saving: run the same command again to continue", name)
+def _stop(number: int, *, saved: bool) -> None:
+    name, when = signal.Signals(number).name, "after saving" if saved else "before it had saved"
+    get_logger("train").info("stopped by %s %s: run the same command again to continue", name, when)
     raise SystemExit(128 + number)
+
+
+def _reported(logs: Path) -> dict[int, Any]:
+    """The failures that workers reported, which nobody tells a launcher that got a signal itself.
+
+    Not of those that lost another: while they start, some end at the signal and the others lose these.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    found = {}
+    for path in logs.rglob(_ERROR):
+        if path.stat().st_size:
+            failure = ProcessFailure(local_rank=int(path.parent.name), pid=0, exitcode=1, error_file=str(path))
+            if not _lost_another(_words(failure)):
+                found[failure.local_rank] = failure
+    return found
 
 
 def _cause(failures: Mapping[int, Any]) -> tuple[int, Any]:

@@ -1,5 +1,7 @@
 """Mistakes are told in one line before a worker starts; what happens to workers becomes one line and a status."""
 
+import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -117,6 +119,55 @@ def test_a_signal_that_comes_when_all_is_done_stops_nothing(
     with pytest.raises(SystemExit) as status:
         launch.launch([], 1, tmp_path)
     assert status.value.code == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ([0, 0], "stopped by SIGTERM after saving"),
+        ([None, None], "stopped by SIGTERM before it had saved"),  # killed, since it took too long
+        ([None, RuntimeError("Connection closed by peer [127.0.0.1]:6411")], "stopped by SIGTERM before it had saved"),
+        ([RuntimeError("Broken pipe"), MGLMError("checkpoint of step 7", found="nothing written")], "nothing written"),
+        ([0, ValueError("bad")], "training process 1; found ValueError: bad"),
+    ],
+)
+def test_after_a_signal_it_is_told_whether_the_state_was_saved_and_what_went_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    ends: list[Exception | int | None],
+    told: str,
+) -> None:
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.launcher import api
+
+    def workers(logs: Path) -> None:
+        for rank, end in enumerate(ends):
+            own = logs / "run_x" / "attempt_0" / str(rank)
+            own.mkdir(parents=True)
+            monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(own / "error.json"))
+            monkeypatch.setenv("RANK", str(rank))
+
+            def train(end: Exception | int | None = end) -> int:
+                if isinstance(end, Exception):
+                    raise end
+                return signal.SIGTERM
+
+            if end is not None:
+                with contextlib.suppress(SystemExit, ValueError):
+                    launch.as_worker(train)
+        raise SignalException("asked to leave", signal.SIGTERM)
+
+    monkeypatch.setattr(faulthandler, "enable", lambda **_: None)  # of torch's, for the whole process
+    monkeypatch.setattr(
+        api, "elastic_launch", lambda config, _: lambda *_: workers(Path(config.logs_specs.root_log_dir))
+    )
+    fails = "stopped" not in told
+    with caplog.at_level("INFO"), pytest.raises(MGLMError if fails else SystemExit) as ended:
+        launch.launch([], 2, tmp_path)
+    assert told in (str(ended.value) if fails else caplog.text)
+    if not fails:
+        assert ended.value.code == 128 + signal.SIGTERM
 
 
 def test_the_environment_of_workers_leaves_no_trace_and_yields_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def test_a_run_that_was_stopped_and_killed_and_continued_elsewhere_equals_an_uni
     os.kill(process.pid, signal.SIGUSR1)
     errors = finish(process)
     assert process.returncode == 128 + signal.SIGUSR1, errors
-    assert "run the same command again" in errors
+    assert "after saving: run the same command again" in errors
     reached = step()
     assert 2 <= reached < STEPS - 5
     assert complete_checkpoints(checkpoints)[-1].name == f"step-{reached:08d}"
