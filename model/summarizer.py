@@ -289,7 +289,7 @@ class Summarizer:
         if settings.get("do_sample"):
             settings.setdefault("temperature", SAMPLING_TEMPERATURE)
             settings.setdefault("top_k", 0)  # transformers' own default leaves all but the 50 likeliest out
-        if settings.get("num_beams") == 1:
+        if (settings.get("num_beams") or self.model.generation_config.num_beams) == 1:
             settings.setdefault("length_penalty", 1.0)  # the default's would do nothing, and be warned of
         return settings
 

@@ -42,9 +42,9 @@ class ServeConfig(Section):
     max_passages: int | None = Field(default=None, ge=1)
     """Passages that are read of an article, evenly spread. Unset: all."""
     max_new_tokens: int | None = Field(default=None, ge=1)
-    """Tokens of a summary that a request may ask for. Unset: what the model's export says."""
+    """Tokens of a summary at most, also where a request names none. Unset: what the model's export says."""
     max_beams: int = Field(default=8, ge=1)
-    """Beams that a request may ask for."""
+    """Beams at most, also where a request names none."""
 
     max_queue: int = Field(default=64, ge=1)
     """Texts that wait, at most; a request that does not fit is refused whole."""

@@ -34,8 +34,8 @@ class Worker:
         self.pid = process.pid
 
     @classmethod
-    async def start(cls, model: Path, config: ServeConfig) -> Self:
-        """A worker that has loaded the model and warmed up.
+    async def start(cls, model: Path, config: ServeConfig, most_tokens: int) -> Self:
+        """A worker that has loaded the model and warmed up; `most_tokens` of a summary are written at most.
 
         Raises:
             MGLMError: it could not be started or load the model, or died while it tried.
@@ -43,7 +43,7 @@ class Worker:
         command = [sys.executable, "-m", "serve.worker", str(model)]
         options: dict[str, str | int | None] = {"--device": config.device, "--precision": config.precision}
         options |= {"--long-articles": config.long_articles, "--max-passages": config.max_passages}
-        options["--max-batch"] = config.max_batch
+        options |= {"--max-batch": config.max_batch, "--max-beams": config.max_beams, "--max-new-tokens": most_tokens}
         for option, value in options.items():
             if value is not None:
                 command += [option, str(value)]

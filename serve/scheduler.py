@@ -244,7 +244,7 @@ class Scheduler:
         Raises:
             MGLMError: the model does not load, or writes no summaries as long as a request may ask for.
         """
-        worker = await Worker.start(self.model, self.config)
+        worker = await Worker.start(self.model, self.config, self.most_tokens)
         if (most := worker.described["most_new_tokens"]) < self.most_tokens:
             await worker.kill()
             raise MGLMError(

@@ -38,7 +38,8 @@ class _Strict(BaseModel):
 
 
 class Options(_Strict):
-    """How the summary is searched for. What is missing takes the model's own value (beam search as in the paper)."""
+    """How the summary is searched for. What is missing takes the model's own value (beam search as in the paper),
+    within the limits."""
 
     num_beams: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         default=None, description="Summaries followed side by side; 1 is the fastest."
@@ -126,6 +127,7 @@ class Model(BaseModel):
     parameters: int | None = None
     source_length: int | None = Field(default=None, description="Tokens of article and prompt that are read.")
     num_beams: int | None = Field(default=None, description="Beams of a request that names none.")
+    max_new_tokens: int | None = Field(default=None, description="Tokens, at most, of a request that names none.")
     device: str | None = None
     dtype: str | None = None
     limits: Limits

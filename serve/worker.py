@@ -76,6 +76,8 @@ def main() -> None:
     parser.add_argument("--long-articles", choices=["passages", "cut"], default="passages")
     parser.add_argument("--max-passages", type=int)
     parser.add_argument("--max-batch", type=int, default=8)
+    parser.add_argument("--max-beams", type=int, required=True)
+    parser.add_argument("--max-new-tokens", type=int, required=True)
     arguments = parser.parse_args()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not between the messages
@@ -94,6 +96,7 @@ def main() -> None:
             max_passages=arguments.max_passages,
         )
         own(summarizer.model)
+        limit(summarizer.model.generation_config, arguments.max_beams, arguments.max_new_tokens)
         summarizer.summarize_batch([SummaryRequest(WARM_UP, generation={"max_new_tokens": 2})])
     except MGLMError as error:
         say(out, {"failed": str(error)})
@@ -221,6 +224,12 @@ def own(model: torch.nn.Module) -> None:
             parameter.data = parameter.data.clone()
 
 
+def limit(settings: Any, max_beams: int, max_new_tokens: int) -> None:
+    """Brings an export's defaults below the service's limits: a request that names none takes them unchecked."""
+    settings.num_beams = min(settings.num_beams or 1, max_beams)
+    settings.max_new_tokens = min(settings.max_new_tokens or max_new_tokens, max_new_tokens)
+
+
 def revision_of(model: Path) -> str:
     """A short hash of the export's content: two models with the same one answer alike."""
     digest = hashlib.sha256()
@@ -238,6 +247,7 @@ def described(summarizer: "Summarizer") -> dict[str, Any]:
         "source_length": summarizer.source_length,
         "most_new_tokens": summarizer.most_new_tokens,
         "num_beams": model.generation_config.num_beams,
+        "max_new_tokens": model.generation_config.max_new_tokens,
         "targets": summarizer.targets,
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),

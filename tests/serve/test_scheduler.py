@@ -23,7 +23,7 @@ class FakeWorker:
         self.described: Mapping[str, Any] = {"most_new_tokens": POSITIONS, "source_length": 96}
 
     @classmethod
-    async def start(cls, model: Path, config: ServeConfig) -> Self:
+    async def start(cls, model: Path, config: ServeConfig, most_tokens: int) -> Self:
         return cls()
 
     async def ended(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from core.errors import MGLMError
 from model.summarizer import Summarizer, SummaryRequest
 from serve import worker
-from serve.worker import Inbox, batch, described, generate, stream, work_through
+from serve.worker import Inbox, batch, described, generate, limit, stream, work_through
 from tests.serve.tiny_model import article
 
 SETTINGS = {"num_beams": 2, "max_new_tokens": 6}
@@ -91,6 +91,17 @@ def test_the_longest_summary_is_what_the_model_has_positions_for(summarizer: Sum
     assert summarizer.settings({"max_new_tokens": most})
     with pytest.raises(MGLMError, match="max_new_tokens"):
         summarizer.settings({"max_new_tokens": most + 1})
+
+
+@pytest.mark.parametrize(
+    ("beams", "tokens", "kept"), [(4, 200, (4, 200)), (2, 300, (2, 256)), (None, None, (1, 256)), (8, 30, (4, 30))]
+)
+def test_defaults_of_an_export_are_no_larger_than_the_limits(
+    beams: int | None, tokens: int | None, kept: tuple[int, int]
+) -> None:
+    settings = SimpleNamespace(num_beams=beams, max_new_tokens=tokens)
+    limit(settings, max_beams=4, max_new_tokens=256)
+    assert (settings.num_beams, settings.max_new_tokens) == kept
 
 
 def test_what_is_cancelled_too_late_is_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
