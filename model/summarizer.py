@@ -11,6 +11,7 @@ one thread at a time.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
@@ -148,16 +149,16 @@ class Summarizer:
     def summarize_batch(
         self,
         requests: Sequence[SummaryRequest],
-        stop: Callable[[], bool] | None = None,
+        stop: Callable[[Sequence[int]], bool] | None = None,
         tell: Callable[[int, Summary], None] | None = None,
         batch_size: int = 8,
     ) -> list[Summary]:
         """The summary of each request, in their order; all that have equal `generation` are generated together, and
         `batch_size` passages of a long article.
 
-        Blocks. `stop` is asked after every token: once it says True generation ends, and the summaries hold what was
-        written until then. `tell` hears of each by its number as soon as it is there: articles that fit come first,
-        long ones after them, each alone.
+        Blocks. `stop` is asked after every token, with the numbers of those under way: once it says True these end, and
+        their summaries hold what was written until then. `tell` hears of each by its number as soon as it is there:
+        articles that fit come first, long ones after them, each alone.
 
         Raises:
             MGLMError: as `encode` and `settings`.
@@ -166,8 +167,11 @@ class Summarizer:
         fitting = [self._fitting(request, name) for request, name in zip(requests, names, strict=True)]
         summaries: dict[int, Summary] = {}
 
+        def asked(batch: Sequence[int]) -> Callable[[], bool] | None:
+            return None if stop is None else partial(stop, batch)
+
         def write(batch: Sequence[int], sources: Sequence[Source]) -> None:
-            written = self._write(sources, requests[batch[0]].generation, stop)
+            written = self._write(sources, requests[batch[0]].generation, asked(batch))
             for index, summary in zip(batch, written, strict=True):
                 summaries[index] = summary
                 if tell is not None:
@@ -179,7 +183,7 @@ class Summarizer:
             write(batch, [source for index in batch if (source := fitting[index])])
         for index, source in enumerate(fitting):
             if source is None:
-                write([index], [self.encode(requests[index], names[index], stop, batch_size)])
+                write([index], [self.encode(requests[index], names[index], asked([index]), batch_size)])
         return [summaries[index] for index in range(len(requests))]
 
     def stream(

@@ -102,7 +102,8 @@ class Worker:
             answer(jobs[message["id"]], message)
 
     async def cancel(self, jobs: Sequence[Job]) -> None:
-        """Tells it that nobody waits for these any more; it stops at its next token once that holds for all it runs."""
+        """Tells it that nobody waits for these any more; it stops at its next token once that holds for all that is
+        generated together."""
         with contextlib.suppress(WorkerDiedError):
             await self._tell({"cancel": [job.id for job in jobs]})
 

@@ -93,7 +93,8 @@ class Scheduler:
         return jobs
 
     def abandon(self, jobs: Sequence[Job]) -> None:
-        """Nobody waits for these any more: queued ones go at once, running ones once nobody waits for their batch."""
+        """Nobody waits for these any more: queued ones go at once, running ones once nobody waits for what is
+        generated with them."""
         running = []
         for job in jobs:
             if job.answered or job.abandoned:

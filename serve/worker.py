@@ -159,7 +159,8 @@ def generate(
 def batch(
     summarizer: "Summarizer", jobs: Sequence[Mapping[str, Any]], inbox: Inbox, tell: Tell, max_batch: int = 8
 ) -> None:
-    """All jobs together, long articles after those that fit; given up at the next token once nobody waits for any."""
+    """All jobs together, long articles after those that fit, each alone; what is under way is given up at the next
+    token once nobody waits for any of it."""
     ids = [job["id"] for job in jobs]
     requests = [SummaryRequest(job["text"], job["target"], job["generation"]) for job in jobs]
 
@@ -174,7 +175,10 @@ def batch(
             }
         )
 
-    summarizer.summarize_batch(requests, stop=lambda: inbox.nobody_waits(ids), tell=answer, batch_size=max_batch)
+    def stop(under_way: Sequence[int]) -> bool:  # what was answered before cannot be cancelled, and holds up nothing
+        return inbox.nobody_waits([ids[index] for index in under_way])
+
+    summarizer.summarize_batch(requests, stop, answer, max_batch)
 
 
 def stream(

@@ -109,7 +109,7 @@ def test_a_stream_and_a_batch_read_a_long_article_alike(summarizer: Summarizer) 
     assert "".join(summarizer.stream(request)) == summary.text
     assert summarizer.summarize(request.text, "zh", **QUICK) == summary.text
     stopped = iter([False] * 5)
-    (early,) = summarizer.summarize_batch([request], stop=lambda: next(stopped, True))
+    (early,) = summarizer.summarize_batch([request], stop=lambda _: next(stopped, True))
     assert early.output_tokens == 0 or early.read_share < 1 or early.text != summary.text
 
 

@@ -94,7 +94,7 @@ def test_generation_ends_when_the_caller_says_so(summarizer: Summarizer, texts: 
         settings = {**QUICK, "num_beams": beams, "min_new_tokens": 40, "max_new_tokens": 40}
         answers = iter([False, False, False, True])
         summaries = summarizer.summarize_batch(
-            [SummaryRequest(text, "en", settings) for text in texts], stop=answers.__next__
+            [SummaryRequest(text, "en", settings) for text in texts], stop=lambda _, answers=answers: next(answers)
         )
         assert len(summaries) == len(texts)
         assert all(summary.output_tokens <= 4 for summary in summaries)

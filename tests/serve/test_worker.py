@@ -104,6 +104,36 @@ def test_defaults_of_an_export_are_no_larger_than_the_limits(
     assert (settings.num_beams, settings.max_new_tokens) == kept
 
 
+def test_a_long_article_that_nobody_waits_for_is_given_up_whatever_became_of_its_batch(
+    summarizer: Summarizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One text is answered before, one goes on after it: neither keeps it running, and it takes neither along."""
+    cancelled: set[int] = set()
+    told: dict[int, Mapping[str, Any]] = {}
+    inbox: Any = SimpleNamespace(nobody_waits=lambda ids: cancelled.issuperset(ids))
+
+    def tell(message: Mapping[str, Any]) -> None:
+        told[message["id"]] = message
+        if message["id"] == 0:
+            cancelled.add(1)  # its client leaves now; who has an answer cancels nothing
+
+    passes: list[int] = []
+    generated = summarizer.generate
+
+    def counted(sources: Any, **settings: Any) -> list[list[int]]:
+        passes.append(len(told))
+        return generated(sources, **settings)
+
+    monkeypatch.setattr(summarizer, "generate", counted)
+    jobs = jobs_of(article(1), article(2, words=200), article(3, words=200))
+    batch(summarizer, jobs, inbox, tell, max_batch=1)
+    assert passes.count(1) == 1, "no pass but the last one, which ends at its first token"
+    assert told[1]["output_tokens"] <= 1
+    assert passes.count(2) > told[2]["passages"] > 2
+    (alone,) = summarizer.summarize_batch([SummaryRequest(jobs[2]["text"], "en", SETTINGS)])
+    assert told[2]["summary"] == alone.text
+
+
 def test_what_is_cancelled_too_late_is_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     said: queue.SimpleQueue[str] = queue.SimpleQueue()
 
