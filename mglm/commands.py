@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from core.errors import MGLMError
-from core.options import ConfigOption, OverwriteOption, SetOption
+from core.options import ConfigOption, SetOption
 
 PAPER_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "large.toml"
 
@@ -91,7 +91,9 @@ JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Files on the way
 def push(
     input_: Annotated[Path, typer.Option("--input", help="A finished stage, or a training run that has saved.")],
     output: Annotated[str, typer.Option("--output", metavar="ADDRESS", help="Where to, e.g. s3://bucket/corpus.")],
-    overwrite: OverwriteOption = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Send everything anew, in place of what a push has put there.")
+    ] = False,
     jobs: JobsOption = 8,
 ) -> None:
     """Copy a stage or a run's last checkpoint to an object store.

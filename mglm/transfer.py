@@ -5,11 +5,12 @@ its sha256 on the way, and the one object that lists them last: `manifest.json` 
 an unfinished run. Without that object there is nothing to pull. A transfer that was cut off goes on where it was.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from model.checkpoint_meta import CHECKPOINTS_NAME, latest_checkpoint
 SNAPSHOT_NAME = "_snapshot.json"  # the underscore: no file of the stage
 SNAPSHOT = "snapshot/1"
 BEGUN_NAME = "transfer.json"  # the list, while its files are on their way
+REMOVAL = "removal/1"  # instead of that list, while what it names is removed
 PARTIAL = ".pulling"  # behind the name of a directory that is being pulled
 BLOCK_BYTES = 8 << 20
 OBJECT_STORES = (arrow_fs.S3FileSystem, getattr(arrow_fs, "GcsFileSystem", arrow_fs.S3FileSystem))
@@ -133,6 +135,9 @@ class Store:
 def push(directory: Path, address: str, *, overwrite: bool = False, jobs: int = 8) -> str:
     """Copies a finished stage to `address`, or a run's last checkpoint to `address/step-NNNNNNNN`; returns where it is.
 
+    What is there in its right size stays. `overwrite` removes what an earlier transfer has completed there, and sends
+    everything: nothing else mends an object that was damaged and kept its size.
+
     Raises:
         MGLMError: neither of these in `directory`; something else at the address; a file is not what its manifest says.
     """
@@ -143,32 +148,37 @@ def push(directory: Path, address: str, *, overwrite: bool = False, jobs: int = 
         parcel, step = _snapshot(directory)
         store = store.below(step)
     present = store.sizes()
-    there = store.read(parcel.index_name)
-    if there == parcel.index:
+    there, begun = (store.read(name) if name in present else None for name in (parcel.index_name, BEGUN_NAME))
+    is_ours = (begun if there is None else there) == parcel.index
+    if is_ours and there is not None and not overwrite and _are_there(_listed(there, store.address), present):
         if BEGUN_NAME in present:
             store.remove(BEGUN_NAME)
         log.info("%s is complete already", store.address)
         return store.address
-    begun = store.read(BEGUN_NAME) if BEGUN_NAME in present else None
-    if present and begun != parcel.index:
+    if present and (not is_ours or (overwrite and there is not None)):
         _make_room(store, parcel.index_name, there, begun, present, overwrite=overwrite)
-        present = {}
+        present, begun = {}, None
     if begun != parcel.index:
         store.write(BEGUN_NAME, [parcel.index])
+    if parcel.index_name in present:  # it lists what is not there: until that is, there is nothing to pull
+        store.remove(parcel.index_name)
     missing = [entry for entry in parcel.files if present.get(entry.path) != entry.bytes]
 
     def send(entry: FileEntry) -> None:
         try:
             sent = store.write(entry.path, parcel.content(entry.path))
         except FileNotFoundError:
-            sent = "nothing: it has gone"
-        if sent != entry.sha256:
-            raise MGLMError(
-                f"{directory / entry.path}",
-                found="another content than is listed of it" if sent[0] != "n" else "no such file any more",
-                expected=f"sha256 {entry.sha256}",
-                action="make the stage anew" if parcel.index_name == MANIFEST_NAME else "run the same command again",
-            )
+            sent = ""
+        if sent == entry.sha256:
+            return
+        if sent:
+            store.remove(entry.path)  # the next attempt goes by sizes, and this may have the right one
+        raise MGLMError(
+            f"{directory / entry.path}",
+            found="another content than is listed of it" if sent else "no such file any more",
+            expected=f"sha256 {entry.sha256}",
+            action="make the stage anew" if parcel.index_name == MANIFEST_NAME else "run the same command again",
+        )
 
     _tell(len(missing), len(parcel.files), sum(entry.bytes for entry in missing), f"to {store.address}")
     with ThreadPoolExecutor(jobs) as pool:
@@ -240,7 +250,8 @@ def pull(address: str, directory: Path, *, jobs: int = 8) -> Path:
 def _make_room(
     store: Store, index_name: str, there: bytes | None, begun: bytes | None, present: dict[str, int], *, overwrite: bool
 ) -> None:
-    """Removes what an earlier transfer has put there, and nothing else; first the object that says it is complete."""
+    """Removes what an earlier transfer has put there, and nothing else; first the object that says it is complete.
+    Until the next transfer begins, a list of what goes stays: a command that was cut off knows what is left."""
     if (there is None and begun is None) or not overwrite:
         ours = there is not None or begun is not None
         other = f"{'a' if there else 'an unfinished'} transfer of other content"
@@ -250,10 +261,12 @@ def _make_room(
             expected="nothing there, or the same transfer begun before",
             action="choose another --output" + (", or pass --overwrite to replace it" if ours else ""),
         )
-    listed = [index_name, BEGUN_NAME]
-    for index in (there, begun):
-        listed += [entry.path for entry in _listed(index, store.address)] if index is not None else []
-    for name in dict.fromkeys(listed):
+    doomed: dict[str, FileEntry] = {}
+    for index in filter(None, (there, begun)):
+        with contextlib.suppress(MGLMError):  # a damaged list: the next transfer writes over what it can
+            doomed |= {entry.path: entry for entry in _listed(index, store.address)}
+    store.write(BEGUN_NAME, [_list_of(REMOVAL, doomed.values())])
+    for name in [index_name, *doomed]:
         if name in present:
             store.remove(name)
 
@@ -286,8 +299,7 @@ def _snapshot(directory: Path) -> tuple[Parcel, str]:
     for path in sorted(path for path in step.rglob("*") if path.is_file()):
         name = path.relative_to(directory).as_posix()
         files.append(FileEntry(path=name, bytes=path.stat().st_size, sha256=sha256_file(path)))
-    listed = {"schema": SNAPSHOT, "files": [entry.model_dump() for entry in files]}
-    return Parcel(directory, files, SNAPSHOT_NAME, json.dumps(listed, indent=1).encode(), small), step.name
+    return Parcel(directory, files, SNAPSHOT_NAME, _list_of(SNAPSHOT, files), small), step.name
 
 
 def _complete(store: Store) -> tuple[Store, str, bytes]:
@@ -308,6 +320,10 @@ def _complete(store: Store) -> tuple[Store, str, bytes]:
     )
 
 
+def _list_of(schema: str, files: Iterable[FileEntry]) -> bytes:
+    return json.dumps({"schema": schema, "files": [entry.model_dump() for entry in files]}, indent=1).encode()
+
+
 def _listed(index: bytes, where: str) -> list[FileEntry]:
     """The files of an index; none may lie outside its directory.
 
@@ -316,7 +332,7 @@ def _listed(index: bytes, where: str) -> list[FileEntry]:
     """
     try:
         tables = json.loads(index)
-        if tables.get("schema") == SNAPSHOT:
+        if tables.get("schema") in (SNAPSHOT, REMOVAL):
             files = [FileEntry.model_validate(entry) for entry in tables["files"]]
         else:
             files = Manifest.model_validate(tables).files
@@ -326,6 +342,10 @@ def _listed(index: bytes, where: str) -> list[FileEntry]:
     except (ValueError, KeyError, AttributeError, TypeError):
         raise MGLMError(where, found="no list of files of ours", action="push it again") from None
     return files
+
+
+def _are_there(files: Iterable[FileEntry], present: Mapping[str, int]) -> bool:
+    return all(present.get(entry.path) == entry.bytes for entry in files)
 
 
 def _is_there(path: Path, entry: FileEntry) -> bool:

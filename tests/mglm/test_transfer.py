@@ -117,6 +117,63 @@ def test_damage_on_either_side_is_found(stage: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "other" / MANIFEST_NAME).exists()
 
 
+@pytest.mark.parametrize("name", ["notes.txt", MANIFEST_NAME])
+@pytest.mark.parametrize("damaged", [True, False])
+def test_what_was_damaged_or_has_gone_at_the_address_is_sent_anew(
+    stage: Path, tmp_path: Path, name: str, damaged: bool
+) -> None:
+    """As pull advises. Without its manifest, a copy is objects of something else."""
+    address, there = f"file://{tmp_path}/store", tmp_path / "store" / name
+    push(stage, address)
+    if damaged:
+        there.write_bytes(b"x" * there.stat().st_size)
+    else:
+        there.unlink()
+    with pytest.raises(MGLMError):
+        pull(address, tmp_path / "here")
+    if not damaged and name == MANIFEST_NAME:
+        with pytest.raises(MGLMError, match="objects of something else"):
+            push(stage, address, overwrite=True)
+        return
+    push(stage, address, overwrite=damaged)  # what has gone needs no more than the same command
+    assert contents(tmp_path / "store") == contents(stage)
+    pull(address, tmp_path / "here")
+
+
+def test_a_file_that_was_not_what_is_listed_is_sent_when_it_is_mended(stage: Path, tmp_path: Path) -> None:
+    address, notes = f"file://{tmp_path}/store", stage / "notes.txt"
+    content = notes.read_bytes()
+    notes.write_bytes(content[::-1])
+    with pytest.raises(MGLMError, match="another content than is listed"):
+        push(stage, address)
+    notes.write_bytes(content)
+    push(stage, address)
+    pull(address, tmp_path / "here")
+    assert contents(tmp_path / "here") == contents(stage)
+
+
+@pytest.mark.parametrize("removals", [0, 1, 2, 3])
+def test_a_replacement_killed_while_it_removes_goes_on(
+    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removals: int
+) -> None:
+    address, store = f"file://{tmp_path}/store", tmp_path / "store"
+    push(stage, address)
+    (store / "notes.txt").write_bytes(b"xy")  # of the right size
+    left, remove = iter(range(removals)), Store.remove
+
+    def cut(self: Store, name: str) -> None:
+        if next(left, None) is None:
+            raise MGLMError("the line", found="cut")
+        remove(self, name)
+
+    monkeypatch.setattr(Store, "remove", cut)
+    with pytest.raises(MGLMError, match="cut"):
+        push(stage, address, overwrite=True)
+    monkeypatch.undo()
+    push(stage, address, overwrite=True)
+    assert contents(store) == contents(stage)
+
+
 def test_other_work_is_replaced_only_when_asked_and_other_objects_never(stage: Path, tmp_path: Path) -> None:
     address, store = f"file://{tmp_path}/store", tmp_path / "store"
     push(stage, address)
