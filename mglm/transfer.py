@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ SNAPSHOT = "snapshot/1"
 BEGUN_NAME = "transfer.json"  # the list, while its files are on their way
 REMOVAL = "removal/1"  # instead of that list, while what it names is removed
 PARTIAL = ".pulling"  # behind the name of a directory that is being pulled
+_OF_SNAPSHOT = re.compile(r"step-\d+/")  # below the address of a run: not what is put at the address itself
 BLOCK_BYTES = 8 << 20
 OBJECT_STORES = (arrow_fs.S3FileSystem, getattr(arrow_fs, "GcsFileSystem", arrow_fs.S3FileSystem))
 
@@ -38,13 +40,25 @@ log = get_logger("transfer")
 
 @dataclass(frozen=True)
 class Parcel:
-    """What is transferred: files below `root`, then `index`, which lists them. `small` holds files read already."""
+    """What is transferred: files below `root`, then `index`, which lists them. `small` holds files read already: those
+    of a run that goes on, so another time they are others."""
 
     root: Path
     files: list[FileEntry]
     index_name: str
     index: bytes
     small: dict[str, bytes] = field(default_factory=dict)
+
+    def is_listed_in(self, index: bytes | None) -> bool:
+        """Whether a list at the address is of this: the same list or, of a run that goes on, the same checkpoint."""
+        if index is None or self.index_name != SNAPSHOT_NAME:
+            return index == self.index
+        try:
+            of_snapshot = json.loads(index).get("schema") == SNAPSHOT
+            listed = _listed(index, self.index_name)
+        except (ValueError, AttributeError, MGLMError):  # a damaged list is of nothing
+            return False
+        return of_snapshot and _of_checkpoint(listed) == _of_checkpoint(self.files)
 
     def content(self, path: str) -> Iterator[bytes]:
         if path in self.small:
@@ -147,9 +161,9 @@ def push(directory: Path, address: str, *, overwrite: bool = False, jobs: int = 
     else:
         parcel, step = _snapshot(directory)
         store = store.below(step)
-    present = store.sizes()
+    present = {name: size for name, size in store.sizes().items() if not _OF_SNAPSHOT.match(name)}
     there, begun = (store.read(name) if name in present else None for name in (parcel.index_name, BEGUN_NAME))
-    is_ours = (begun if there is None else there) == parcel.index
+    is_ours = parcel.is_listed_in(begun if there is None else there)
     if is_ours and there is not None and not overwrite and _are_there(_listed(there, store.address), present):
         if BEGUN_NAME in present:
             store.remove(BEGUN_NAME)
@@ -162,7 +176,7 @@ def push(directory: Path, address: str, *, overwrite: bool = False, jobs: int = 
         store.write(BEGUN_NAME, [parcel.index])
     if parcel.index_name in present:  # it lists what is not there: until that is, there is nothing to pull
         store.remove(parcel.index_name)
-    missing = [entry for entry in parcel.files if present.get(entry.path) != entry.bytes]
+    missing = [entry for entry in parcel.files if entry.path in parcel.small or present.get(entry.path) != entry.bytes]
 
     def send(entry: FileEntry) -> None:
         try:
@@ -318,6 +332,10 @@ def _complete(store: Store) -> tuple[Store, str, bytes]:
         expected="what mglm push has completed",
         action="run mglm push to its end first" if present else "check the address",
     )
+
+
+def _of_checkpoint(files: Iterable[FileEntry]) -> dict[str, FileEntry]:
+    return {entry.path: entry for entry in files if entry.path.startswith(f"{CHECKPOINTS_NAME}/")}
 
 
 def _list_of(schema: str, files: Iterable[FileEntry]) -> bytes:

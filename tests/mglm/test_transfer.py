@@ -225,3 +225,79 @@ def test_a_list_that_names_files_outside_is_refused(path: str, tmp_path: Path) -
 def test_an_address_of_no_known_kind_is_named(stage: Path) -> None:
     with pytest.raises(MGLMError, match="ftp:"):
         push(stage, "ftp://host/path")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A training run that goes on from step 4."""
+    directory = tmp_path / "run"
+    open_stage(directory, schema="checkpoint/1", config={}, inputs={})
+    checkpoint = directory / "checkpoints" / "step-00000004"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "weights").write_bytes(b"w" * 100)
+    (checkpoint / "meta.json").write_text(json.dumps({"schema": "checkpoint/1", "step": 4}), "utf-8")
+    (directory / "metrics.jsonl").write_text("4\n", "utf-8")
+    return directory
+
+
+def test_a_run_is_pushed_again_and_again_while_its_logs_grow(run: Path, tmp_path: Path) -> None:
+    address, step = f"file://{tmp_path}/store", tmp_path / "store" / "step-00000004"
+    push(run, address)
+    before = contents(step)
+    (run / "metrics.jsonl").write_text("4\n5\n", "utf-8")
+    assert push(run, address) == f"{address}/step-00000004"
+    assert contents(step) == before
+    (step / "metrics.jsonl").unlink()
+    push(run, address)
+    pull(address, tmp_path / "here")
+    assert (tmp_path / "here" / "metrics.jsonl").read_text("utf-8") == "4\n5\n"
+    push(run, address, overwrite=True)
+    assert set(contents(step)) == set(before)
+
+
+@pytest.mark.parametrize("cut_at", ["metrics.jsonl", "weights", "meta.json", SNAPSHOT_NAME])
+def test_a_cut_push_of_a_run_goes_on_though_its_logs_have_changed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: str
+) -> None:
+    address, put, write = f"file://{tmp_path}/store", [], Store.write
+
+    def cut(self: Store, name: str, blocks: object) -> str:
+        if name.endswith(cut_at):
+            raise MGLMError("the line", found="cut")
+        return write(self, name, blocks)  # type: ignore[arg-type]
+
+    def noted(self: Store, name: str, blocks: object) -> str:
+        put.append(name)
+        return write(self, name, blocks)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "write", cut)
+    with pytest.raises(MGLMError, match="cut"):
+        push(run, address, jobs=1)
+    there = {name for name in contents(tmp_path / "store" / "step-00000004") if "checkpoints/" in name}
+    (run / "metrics.jsonl").write_text("5\n", "utf-8")  # of the same size
+    monkeypatch.setattr(Store, "write", noted)
+    push(run, address, jobs=1)
+    assert there.isdisjoint(put)
+    pull(address, tmp_path / "here")
+    assert (tmp_path / "here" / "metrics.jsonl").read_text("utf-8") == "5\n"
+
+
+def test_another_checkpoint_of_the_same_step_is_other_content(run: Path, tmp_path: Path) -> None:
+    address = f"file://{tmp_path}/store"
+    push(run, address)
+    (run / "checkpoints" / "step-00000004" / "weights").write_bytes(b"v" * 100)
+    with pytest.raises(MGLMError, match="transfer of other content.*--overwrite"):
+        push(run, address)
+    push(run, address, overwrite=True)
+    pull(address, tmp_path / "here")
+    assert (tmp_path / "here" / "checkpoints" / "step-00000004" / "weights").read_bytes() == b"v" * 100
+
+
+def test_a_finished_run_goes_where_its_snapshots_are(run: Path, tmp_path: Path) -> None:
+    address = f"file://{tmp_path}/store"
+    push(run, address)
+    open_stage(run, schema="checkpoint/1", config={}, inputs={}).finish()
+    assert push(run, address) == address
+    assert (tmp_path / "store" / "step-00000004" / SNAPSHOT_NAME).exists()
+    pull(address, tmp_path / "here")
+    assert (tmp_path / "here" / MANIFEST_NAME).read_bytes() == (run / MANIFEST_NAME).read_bytes()
