@@ -21,6 +21,8 @@ from core.examples import EXAMPLES, read_examples
 from core.log import get_logger
 from core.manifest import Manifest, read_manifest, write_atomically
 from core.schemas import DOCUMENTS
+from core.scripts import script_of
+from core.sentence_marks import UNSPACED_SCRIPTS
 from core.spark import SparkConfig, spark_session
 from core.stage import open_stage
 from core.word_runs import Hashes
@@ -151,13 +153,22 @@ def stretches_of_set(path: Path, config: EvalConfig) -> Iterator[tuple[Text, Has
     """Source and target of every held-out example with their stretches, each once; of a source, what came from outside
     and not the prompt."""
     for example in read_examples(path / HELDOUT):
-        for field, lang, texts in (
-            ("source", example.lang, [segment.value for segment in example.source if segment.kind == "text"]),
-            ("target", example.target_lang, example.answers),
-        ):
-            length = length_of(lang, config.contamination_words, config.contamination_characters)
-            hashes = union([hashes_of(text, length) for text in texts])
-            yield Text(_name(path), example.id, "source" if field == "source" else "target", lang, len(hashes)), hashes
+        languages = (example.lang, example.target_lang)
+        parts = [segment.value for segment in example.source if segment.kind == "text"]
+        source = union([hashes_of(part, _length(part, languages, config)) for part in parts])
+        yield Text(_name(path), example.id, "source", example.lang, len(source)), source
+        length = _length("", languages[1:], config)
+        target = union([hashes_of(answer, length) for answer in example.answers])
+        yield Text(_name(path), example.id, "target", example.target_lang, len(target)), target
+
+
+def _length(text: str, languages: Sequence[str], config: EvalConfig) -> int:
+    """Of a text's stretches, as documents in its language are cut. A source may be of two: a question in one about a
+    context in the other, with answers shown before it; where their stretches differ, each text's letters decide."""
+    lengths = [length_of(lang, config.contamination_words, config.contamination_characters) for lang in languages]
+    if len(set(lengths)) == 1:
+        return lengths[0]
+    return config.contamination_characters if script_of(text) in UNSPACED_SCRIPTS else config.contamination_words
 
 
 def _name(path: Path) -> str:

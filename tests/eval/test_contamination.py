@@ -20,7 +20,7 @@ from core.spark import SparkConfig, spark_session
 from core.stage import open_stage
 from eval import contamination_job, ngrams
 from eval.config import EvalConfig
-from eval.contamination import Seen, contamination, table
+from eval.contamination import Seen, contamination, stretches_of_set, table
 from eval.contamination_job import search, wanted_of
 from eval.ngrams import Wanted, hashes_of, read_hashes, union, write_union
 
@@ -211,3 +211,19 @@ def test_each_text_has_those_of_its_own_stretches_that_are_wanted() -> None:
     assert found == [wanted.among(hashes_of(text, 13)).tolist() for text in texts]
     assert [len(some) > 0 for some in found] == [False, True, False, True, True, False]
     assert wanted_of(texts, 13, Wanted(union([]))) == [[]] * len(texts)
+
+
+@pytest.mark.parametrize(("lang", "target_lang"), [("en", "zh"), ("zh", "en"), ("en", "en"), ("zh", "zh")])
+def test_question_and_context_are_cut_as_documents_of_their_own_languages(
+    tmp_path: Path, lang: str, target_lang: str
+) -> None:
+    """`lang` is the question's; context and answer are in `target_lang`, as in MLQA."""
+    texts, lengths = {"en": ENGLISH, "zh": CHINESE}, {"en": 13, "zh": 26}
+    segments = [Segment(kind="text", value=texts[code]) for code in (target_lang, lang)]
+    asked = Example(id="1", task="t", lang=lang, target_lang=target_lang, split="heldout", source=segments,
+                    target=texts[target_lang])  # fmt: skip
+    write_examples(tmp_path / "heldout.jsonl", [asked])
+    (_, source), (_, target) = stretches_of_set(tmp_path, CONFIG)
+    wanted = [hashes_of(texts[code], lengths[code]) for code in (target_lang, lang)]
+    assert source.tolist() == union(wanted).tolist()
+    assert target.tolist() == union(wanted[:1]).tolist()
