@@ -7,6 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -34,7 +35,8 @@ from corpus.records import (
 from corpus.streams import open_stream
 from corpus.warc import read_warc
 
-PARQUET_ROWS = 100  # read at once: a hundred records of the greatest length must fit into memory
+PARQUET_ROWS = 100  # read at once, at most
+PARQUET_BYTES = 128 * 1024 * 1024  # of them, unless one alone has more
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 
 Record = tuple[int, Accepted | Rejected]
@@ -118,40 +120,59 @@ def read_paragraphs(split: Split, max_bytes: int, max_expansion: int) -> Iterato
 def _read_parquet(split: Split, config: CorpusConfig, _: Counter[str]) -> Iterator[Record]:
     with closing(open_input(split.path)) as source:
         file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
-        end = file.num_row_groups if split.end is None else split.end
-        offset = sum(file.metadata.row_group(number).num_rows for number in range(split.start))
-        columns = [name for name in (config.text_field, config.url_field) if name in file.schema_arrow.names]
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        end = len(groups) if split.end is None else split.end
+        offset = sum(group.num_rows for group in groups[: split.start])
+        kind = file.schema_arrow.field(config.text_field).type
+        if not _is_text(kind):  # not even read: one list may have any length
+            for row in range(sum(group.num_rows for group in groups[split.start : end])):
+                yield offset + row, reject(TEXT_NOT_STRING, f"a column of {kind}", "", False)
+            return
+        names = file.schema_arrow.names
+        has_url = config.url_field in names and _is_text(file.schema_arrow.field(config.url_field).type)
+        columns = [config.text_field, *([config.url_field] if has_url else [])]
         try:
-            for batch in file.iter_batches(PARQUET_ROWS, range(split.start, end), columns, use_threads=False):
-                texts = _as_bytes(batch.column(config.text_field))
-                urls = _as_bytes(batch.column(config.url_field)) if config.url_field in columns else None
-                for index in range(batch.num_rows):
-                    url = urls[index].as_py() if isinstance(urls, pa.Array) else None
-                    yield offset + index, _parquet_verdict(texts, index, url, config)
-                offset += batch.num_rows
-        except (OSError, pa.ArrowException) as error:
+            for number in range(split.start, end):
+                rows = _rows_at_once(groups[number], columns)
+                for batch in file.iter_batches(rows, [number], columns, use_threads=False):
+                    urls = _values(batch.column(config.url_field)) if has_url else repeat(None)
+                    for text, url in zip(_values(batch.column(config.text_field)), urls, strict=False):
+                        yield offset, _parquet_verdict(text, url, config)
+                        offset += 1
+        except (OSError, pa.ArrowException, IndexError) as error:  # IndexError: a place beyond the end of a dictionary
             yield offset, reject(UNREADABLE, f"{type(error).__name__}: {error}", "", False)
 
 
-def _as_bytes(column: pa.Array) -> pa.Array | str:
-    """The column as it is stored, since it may be no UTF-8; the name of its type where it holds no text."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _as_bytes(column.dictionary_decode())
-    if any(is_kind(kind) for is_kind in _STRINGS):  # seen as bytes without a copy
-        large = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
-        return column.cast(pa.large_binary() if large else pa.binary())
-    return str(kind)
+def _rows_at_once(group: Any, columns: list[str]) -> int:
+    """So many rows of a group that they are never more than `PARQUET_BYTES`, whatever they repeat.
+
+    A value that is stored once may stand in every row (in a dictionary, or as a beginning that the next one shares),
+    but none is longer than its column is, uncompressed. Refused: reading all columns as dictionaries, since Arrow hands
+    out the whole of a dictionary with each batch, and reads none of the newer encodings so.
+    """
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    longest: int = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
+    return max(1, min(PARQUET_ROWS, PARQUET_BYTES // max(longest, 1)))
 
 
-def _parquet_verdict(texts: Any, index: int, url: bytes | None, config: CorpusConfig) -> Accepted | Rejected:
-    if isinstance(texts, str):
-        return reject(TEXT_NOT_STRING, f"a column of {texts}", "", False)
-    data = texts[index].as_buffer()
+def _values(column: pa.Array) -> Iterator[pa.Buffer | None]:
+    """Of each row the bytes as they are stored, since they may be no UTF-8; what a dictionary holds is not copied."""
+    if isinstance(column, pa.DictionaryArray):
+        dictionary = column.dictionary
+        return (None if place is None else dictionary[place].as_buffer() for place in column.indices.to_pylist())
+    return (value.as_buffer() for value in column)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(is_kind(kind) for is_kind in _STRINGS)
+
+
+def _parquet_verdict(data: pa.Buffer | None, url: pa.Buffer | None, config: CorpusConfig) -> Accepted | Rejected:
     if data is None:
         return reject(TEXT_NOT_STRING, "null", "", False)
-    if data.size > config.max_record_bytes:
+    if (length := max(data.size, url.size if url is not None else 0)) > config.max_record_bytes:
         text, invalid = decode(data[: RAW_CHARACTERS * 4].to_pybytes(), whole=False)
-        return reject(TOO_LONG, too_long(data.size, config), text, invalid)
+        return reject(TOO_LONG, too_long(length, config), text, invalid)
     text, invalid = decode(data.to_pybytes())
-    return accept(text, decode(url)[0] if url is not None else None, text, invalid, config)
+    return accept(text, decode(url.to_pybytes())[0] if url is not None else None, text, invalid, config)

@@ -4,7 +4,9 @@ import gzip
 import json
 import tracemalloc
 from collections import Counter
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus import lines
+from corpus import lines, readers
 from corpus.config import CorpusConfig
 from corpus.inputs import PARQUET, TEXT, Split, find_inputs, plan_parts
 from corpus.lines import Line
@@ -126,6 +128,63 @@ def test_a_parquet_column_of_numbers_loses_no_row_and_a_broken_page_is_told(tmp_
     *_, (_, last) = records(path)
     assert isinstance(last, Rejected)
     assert last.reason == UNREADABLE
+
+
+ENCODINGS: dict[str, Any] = {
+    "dictionary": {},
+    "plain": {"use_dictionary": False},
+    "shared beginnings": {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}},
+}
+
+
+CATEGORIES = pa.dictionary(pa.int32(), pa.string())  # Arrow writes these as dictionaries alone
+
+
+@pytest.mark.parametrize(
+    ("encoding", "kind"),
+    [("dictionary", CATEGORIES), *product(ENCODINGS, [pa.string(), pa.large_binary()])],
+)
+def test_rows_of_parquet_are_the_same_whatever_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, kind: pa.DataType
+) -> None:
+    texts = [None if number % 7 == 0 else f"text {number % 50} " * (number % 9 + 1) for number in range(500)]
+    table = pa.table({"text": pa.array(texts).cast(kind), "url": [f"u{number}" for number in range(500)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=170, **ENCODINGS[encoding])
+    expected = records(tmp_path / "a.parquet", CorpusConfig(max_record_bytes=60))
+    assert [offset for offset, _ in expected] == list(range(500))
+    assert {verdict.text for _, verdict in expected if isinstance(verdict, Accepted)} == {
+        text.strip() for text in texts if text is not None and len(text) <= 60
+    }
+    for size in (1, 20_000):
+        monkeypatch.setattr(readers, "PARQUET_BYTES", size)
+        assert records(tmp_path / "a.parquet", CorpusConfig(max_record_bytes=60)) == expected
+
+
+@pytest.mark.parametrize("encoding", ["dictionary", "shared beginnings"])
+def test_a_long_value_that_is_stored_once_for_many_rows_is_not_held_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    mib = 1 << 20
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["x" * 5 * mib] * 40}), path, compression="zstd", **ENCODINGS[encoding])
+    assert path.stat().st_size < 3_000
+    monkeypatch.setattr(readers, "PARQUET_BYTES", 10 * mib)
+    usual, counted = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(counted)
+    try:
+        reasons = [verdict.reason for _, verdict in records(path) if isinstance(verdict, Rejected)]
+    finally:
+        pa.set_memory_pool(usual)
+    assert reasons == [TOO_LONG] * 40
+    assert counted.max_memory() < 60 * mib  # of 200
+
+
+def test_an_address_of_parquet_is_no_longer_than_a_record_may_be(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["one", "two"], "url": ["u" * 101, "u" * 100]}), tmp_path / "a.parquet")
+    (_, first), (_, second) = records(tmp_path / "a.parquet", CorpusConfig(max_record_bytes=100))
+    assert isinstance(first, Rejected)
+    assert (first.reason, first.raw) == (TOO_LONG, "one")
+    assert second == Accepted("two", "u" * 100, False)
 
 
 def test_a_compressed_file_that_expands_too_far_is_read_no_further(tmp_path: Path) -> None:
