@@ -71,11 +71,27 @@ class _StoredFile:
         try:
             data: bytes = self._file.read(size if size >= 0 else None)
         except OSError as error:
-            action = "run the same command again: what is finished is kept"
-            raise MGLMError(
-                f"input {self._path}", found=str(error), expected="a store that answers", action=action
-            ) from None
+            raise _not_answered(self._path, error, "a store that answers") from None
         return data
+
+
+def why_broken(path: str, error: Exception) -> str:
+    """What an error while a file is read says of the file.
+
+    Raises:
+        MGLMError: it says nothing of it: a file system failed for this once, or memory ran out. The task must fail then
+            and be tried again, as with a store, or the rest of a good file would be rejected.
+    """
+    if isinstance(error, MemoryError):
+        raise _not_answered(path, error, "enough memory to read it") from None
+    if isinstance(error, OSError) and error.errno is not None:  # the system's: broken data has no number
+        raise _not_answered(path, error, "a file system that answers") from None
+    return f"{type(error).__name__}: {error}"
+
+
+def _not_answered(path: str, error: Exception, expected: str) -> MGLMError:
+    action = "run the same command again: what is finished is kept"
+    return MGLMError(f"input {path}", found=str(error), expected=expected, action=action)
 
 
 def describe(path: str) -> Entry | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from corpus.file_systems import why_broken
 from corpus.inputs import Split
 from corpus.streams import Readable, open_stream
 
@@ -35,13 +36,13 @@ def read_lines(split: Split, max_bytes: int, max_expansion: int) -> Iterator[Lin
     with closing(open_stream(split, max_expansion)) as stream:
         offset = split.start and _find_first_line(stream, split)
         if offset is not None:
-            yield from cut_lines(stream, offset, split.end, max_bytes)
+            yield from cut_lines(stream, offset, split.end, max_bytes, split.path)
 
 
-def cut_lines(stream: Readable, offset: int, end: int | None, max_bytes: int) -> Iterator[Line]:
+def cut_lines(stream: Readable, offset: int, end: int | None, max_bytes: int, path: str) -> Iterator[Line]:
     """The lines of `stream`, whose first byte stands at `offset`, that begin before `end`.
 
-    Of empty lines in a row only the last in each block is told, since there may be millions.
+    Of empty lines in a row only the last in each block is told, since there may be millions. Errors name `path`.
     """
     line_offset, length = offset, 0
     held = bytearray()
@@ -49,7 +50,7 @@ def cut_lines(stream: Readable, offset: int, end: int | None, max_bytes: int) ->
         try:
             block = stream.read1(BLOCK_BYTES)  # `read` would lose what came before a broken place
         except (OSError, EOFError, zlib.error) as error:
-            yield Line(line_offset, bytes(held), length, broken=f"{type(error).__name__}: {error}")
+            yield Line(line_offset, bytes(held), length, broken=why_broken(path, error))
             return
         if not block:
             if length:

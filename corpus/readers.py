@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpus.config import CorpusConfig
-from corpus.file_systems import open_input
+from corpus.file_systems import open_input, why_broken
 from corpus.inputs import JSON_LINES, PARQUET, TEXT, WARC, Split
 from corpus.lines import BLOCK_BYTES, Line, read_lines
 from corpus.records import (
@@ -47,6 +47,7 @@ def read_records(split: Split, config: CorpusConfig, skipped: Counter[str]) -> I
 
     Raises:
         OSError: the file is missing or cannot be read from its beginning.
+        MGLMError: a file system, a store or memory failed on the way.
     """
     readers: dict[str, Callable[[Split, CorpusConfig, Counter[str]], Iterator[Record]]] = {
         JSON_LINES: _read_json_lines,
@@ -82,7 +83,7 @@ def _whole_file(split: Split, max_bytes: int, max_expansion: int) -> Iterator[Li
                 held += block[: max(max_bytes - len(held), 0)]
                 length += len(block)
         except (OSError, EOFError, zlib.error) as error:
-            broken = f"{type(error).__name__}: {error}"
+            broken = why_broken(split.path, error)
     yield Line(0, bytes(held), length, broken)
 
 
@@ -140,7 +141,7 @@ def _read_parquet(split: Split, config: CorpusConfig, _: Counter[str]) -> Iterat
                         yield offset, _parquet_verdict(text, url, config)
                         offset += 1
         except (OSError, pa.ArrowException, IndexError) as error:  # IndexError: a place beyond the end of a dictionary
-            yield offset, reject(UNREADABLE, f"{type(error).__name__}: {error}", "", False)
+            yield offset, reject(UNREADABLE, why_broken(split.path, error), "", False)
 
 
 def _rows_at_once(group: Any, columns: list[str]) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import MGLMError
 from corpus.config import CorpusConfig
+from corpus.file_systems import why_broken
 from corpus.inputs import Split
 from corpus.records import (
     HTTP_STATUS,
@@ -63,7 +64,7 @@ def read_warc(split: Split, config: CorpusConfig, skipped: Counter[str]) -> Iter
                 else:
                     skipped[kind] += 1
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            yield position, reject(UNREADABLE, f"after this record, {type(error).__name__}: {error}", "", False)
+            yield position, reject(UNREADABLE, f"after this record, {why_broken(split.path, error)}", "", False)
 
 
 def _conversion(record: "WarcRecord", config: CorpusConfig) -> Accepted | Rejected:

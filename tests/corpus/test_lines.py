@@ -49,7 +49,7 @@ def test_a_long_line_is_held_to_its_limit_and_its_length_told(parts: list[bytes]
     content = b"\n".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK_BYTES", block)
-        found = list(cut_lines(io.BufferedReader(io.BytesIO(content)), 0, None, limit))
+        found = list(cut_lines(io.BufferedReader(io.BytesIO(content)), 0, None, limit, "a"))
     assert [(line.offset, line.data, line.length) for line in found if line.length] == [
         (offset, data[:limit], len(data)) for offset, data in expected(content)
     ]
