@@ -48,6 +48,36 @@ def test_what_combines_is_combined(text: str) -> None:
     assert normalise(text) == unicodedata.normalize("NFC", text)
 
 
+MARKS = [
+    chr(code) for code in range(0x110000) if all(map(unicodedata.combining, unicodedata.normalize("NFD", chr(code))))
+]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["", "a", "é", "\u0f40", "\u05e9", "\uac00", "\u1100", "\u09c7", "\u09be", "\U0001f600", " ", "\n"]
+            ),
+            st.one_of(
+                st.text(st.sampled_from(MARKS), max_size=3), st.text(st.sampled_from(MARKS), min_size=25, max_size=80)
+            ),
+        ),
+        max_size=4,
+    )
+)
+@example([("a", "\u0301\u0316" * 40), ("", "\u0f73\u0f75\u0f81" * 40), ("e", "\u0344\u0316" * 40)])
+def test_however_many_marks_a_letter_has_it_is_nfc(pieces: list[tuple[str, str]]) -> None:
+    text = "x" + "".join(letter + marks for letter, marks in pieces) + "x"
+    assert normalise(text).replace(" ", "") == unicodedata.normalize("NFC", text).replace(" ", "")
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0316", "\u0f73\u0f75", "\u0344\u0316", "\u0328\u0301\u0316"])
+def test_a_letter_with_a_million_marks_takes_no_time_that_grows_with_their_square(marks: str) -> None:
+    text = "a" + marks * (1_000_000 // len(marks))  # an hour, one by one
+    assert unicodedata.is_normalized("NFC", normalise(text))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
