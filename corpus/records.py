@@ -28,6 +28,7 @@ UNREADABLE = "unreadable"  # the rest of a file, from the offset on: a truncated
 NOT_HTML = "not_html"  # a page of a WARC that is no HTML and no text
 HTTP_STATUS = "http_status"  # an answer of a WARC other than 200
 NOT_DECODED = "not_decoded"  # a page in a content encoding that is broken or not known, or that grows too far
+TOO_DEEP = "too_deep"  # a page of elements nested as no author does, to make its reader take long
 REASONS = (
     TOO_LONG,
     NOT_JSON,
@@ -39,6 +40,7 @@ REASONS = (
     NOT_HTML,
     HTTP_STATUS,
     NOT_DECODED,
+    TOO_DEEP,
 )
 NO_RECORD = (NOT_JSON, NOT_OBJECT, NO_TEXT, TEXT_NOT_STRING)  # these have no text that could be judged
 

@@ -20,6 +20,7 @@ from corpus.records import (
     NOT_DECODED,
     NOT_HTML,
     RAW_CHARACTERS,
+    TOO_DEEP,
     TOO_LONG,
     UNREADABLE,
     Accepted,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain",)
+MAX_DEPTH = 512  # of elements in a page, as in browsers; finding the main text takes time by the depth of each
+_TOO_DEEP = " > ".join("*" * (MAX_DEPTH + 1))  # as a CSS selector
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
@@ -90,7 +93,10 @@ def _response(record: "WarcRecord", config: CorpusConfig) -> Accepted | Rejected
     except (ValueError, zlib.error) as error:
         return reject(NOT_DECODED, str(error), _url(record) or "", False)
     text, invalid = decode_page(data, record.http_charset)
-    return accept(main_text(text) if kind in HTML_TYPES else text, _url(record), text, invalid, config)
+    main = main_text(text) if kind in HTML_TYPES else text
+    if main is None:
+        return reject(TOO_DEEP, f"elements more than {MAX_DEPTH} deep", _url(record) or "", False)
+    return accept(main, _url(record), text, invalid, config)
 
 
 def decode_page(data: bytes, declared: str | None) -> tuple[str, bool]:
@@ -106,11 +112,16 @@ def decode_page(data: bytes, declared: str | None) -> tuple[str, bool]:
         return text, "\ufffd" in text
 
 
-def main_text(html: str) -> str:
-    """What a page says, without menus, banners and footers; paragraphs stay lines."""
+def main_text(html: str) -> str | None:
+    """What a page says, without menus, banners and footers; paragraphs stay lines. None where it is nested too deep."""
     from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
 
-    text: str = extract_plain_text(html, preserve_formatting=True, main_content=True, alt_texts=False)
+    tree = HTMLTree.parse(html)
+    root = tree.document if html.count("<") > MAX_DEPTH else None  # the rest cannot be much deeper
+    if root is not None and root.query_selector(_TOO_DEEP) is not None:
+        return None
+    text: str = extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False)
     return text
 
 

@@ -12,7 +12,7 @@ import pytest
 from corpus.config import CorpusConfig
 from corpus.inputs import WARC, Split
 from corpus.records import Accepted, Rejected
-from corpus.warc import read_warc
+from corpus.warc import MAX_DEPTH, main_text, read_warc
 
 HTML = (
     "<html><head><title>Titel</title><script>var x = 1;</script></head><body><nav><a href='/'>Menü</a></nav><main>"
@@ -96,6 +96,19 @@ def test_pages_that_are_no_documents_have_their_reasons_and_those_after_them_are
     expected = ["http_status", "not_html", "not_decoded", "not_decoded", "not_decoded", "too_long"]
     assert reasons == [*expected, "empty_text", "empty_text"]
     assert found[-1][1] == Accepted("the last", "https://example.org/a", False)
+
+
+def test_a_page_nested_deeper_than_any_author_does_is_refused_before_it_takes_long(tmp_path: Path) -> None:
+    inner = MAX_DEPTH - 2  # html and body are elements too
+    assert main_text("<div>" * inner + "deep" + "</div>" * inner) == "deep"
+    assert main_text("<p>one</p><ul>" + "<li>two<br>" * 2 * MAX_DEPTH) is not None
+    for opening, closing in (("<div>", "</div>"), ("<ul><li>", ""), ("<table><tr><td>", ""), ("<b></x>", "")):
+        assert main_text(opening * (inner + 1) + "too deep" + closing * (inner + 1)) is None
+    page = response(b"<div>" * 900, "Content-Type: text/html")
+    (found, (_, last)), _ = read(tmp_path / "a.warc", page + record("conversion", b"the last"))
+    assert found[1] == Rejected("too_deep", "elements more than 512 deep", "https://example.org/a", False)
+    assert last == Accepted("the last", "https://example.org/a", False)
+    main_text("<div>" * 200_000)  # an hour, were its text looked for
 
 
 def test_a_file_that_ends_too_early_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
