@@ -49,7 +49,9 @@ def ends_in_mark(line: str, script: str) -> bool:
 
 def sentences(text: str, script: str) -> int:
     """How many sentence ends a text has; a mark of ASCII counts where white space follows."""
-    marks = rf"[{SENTENCE_MARKS}--[.!?]]+|[.!?{_TYPED.get(script, '')}]+{CLOSERS}*(?=\s|$)"
+    typed = f"[.!?{_TYPED.get(script, '')}]"
+    # A run that no white space follows is not tried again from each of its marks: a page of dots would take an hour.
+    marks = rf"[{SENTENCE_MARKS}--[.!?]]+|(?<!{typed}){typed}++{CLOSERS}*+(?=\s|$)"
     return len(_pattern(marks).findall(text))
 
 

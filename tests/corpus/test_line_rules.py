@@ -1,8 +1,12 @@
 """Rules about lines, in every script."""
 
 import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.languages import languages
+from core.sentence_marks import CLOSERS, SENTENCE_MARKS
 from corpus.line_rules import LineRules, ends_in_mark, sentences
 from corpus.rules_config import RulesConfig
 from corpus.script_lengths import SAME_ROW, ends_lines_in_marks, length_in, script_lengths
@@ -118,6 +122,18 @@ def test_three_long_lines_are_long_by_their_script() -> None:
     assert all(60 < len(line) < 70 for line in (chinese + "\n" + english).split("\n"))
     assert isinstance(judge(chinese, long_lines=3), Document)
     assert isinstance(judge(english, long_lines=3), Refusal)
+
+
+@given(st.text(st.sampled_from('.!?:|፡。।…)"» \na')), st.sampled_from(["Latn", "Armn", "Ethi", "Deva"]))
+def test_a_run_of_marks_is_one_sentence_end_where_white_space_follows(text: str, script: str) -> None:
+    typed = "[.!?" + {"Armn": ":", "Ethi": "፡", "Deva": "|"}.get(script, "") + "]"
+    plain = rf"[{SENTENCE_MARKS}--[.!?]]+|{typed}+{CLOSERS}*(?=\s|$)"  # takes time by the square of a run
+    assert sentences(text, script) == len(regex.findall(plain, text, regex.VERSION1))
+
+
+def test_a_million_dots_before_a_letter_take_no_time_by_their_square() -> None:
+    assert sentences("." * 1_000_000 + "a", "Latn") == 0
+    assert sentences("." * 1_000_000 + ")" * 1_000_000 + "a. ", "Latn") == 1
 
 
 def test_sentences_are_counted_in_every_script() -> None:
