@@ -151,6 +151,8 @@ def write_predictions(
         action = "--set eval.long_articles=passages reads all of them"
         if settings.get("long_articles") == "passages":
             action = "eval.max_passages is the reason"
+        if any(example.choices for example in examples):
+            action = "labels are chosen without passages: a model that reads more, or a larger eval.max_source_tokens"
         _log.warning(note, cut, len(examples), left_out, action)
     empty = sum(not written[example.id].prediction for example in examples)
     return stage.finish(

@@ -145,9 +145,7 @@ def model_writer(model: Summarizer | Answerer, decoding: Mapping[str, Any], batc
                 answerer.condensed(example, source_tokens, generation, answer, batch_size, decoding["max_passages"])
             ]
         made = answerer.sources(example, source_tokens, stride)
-        left_out = 0
-        if stride is None and len(made[0].ids) == source_tokens:
-            left_out = len(answerer.sources(example, 2**31, None)[0].ids) - source_tokens
+        left_out = _left_out(answerer, example, made[0]) if stride is None else 0
         return [(source, Written("", window=window, left_out_tokens=left_out)) for window, source in enumerate(made)]
 
     def write(examples: Sequence[Example]) -> list[Written]:
@@ -214,7 +212,15 @@ def _choose(answerer: Answerer, example: Example, source_tokens: int) -> Written
         for label, words in example.choices.items()
     }
     label = max(means, key=lambda name: means[name])
-    return Written(label, score=math.log(means[label]) if means[label] > 0 else -math.inf)
+    score = math.log(means[label]) if means[label] > 0 else -math.inf
+    return Written(label, score=score, left_out_tokens=_left_out(answerer, example, source))
+
+
+def _left_out(answerer: Answerer, example: Example, source: Source) -> int:
+    """Tokens that were cut away. How many are left does not tell: several texts are cut to one length, and what is cut
+    may be tokenised otherwise, so a cut source may be shorter than the model takes."""
+    (whole,) = answerer.sources(example, 2**31, None)
+    return len(whole.ids) - len(source.ids)
 
 
 def _verbalizer(answerer: Answerer, word: str) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.examples import Example
+from core.examples import Example, Segment
 from eval.config import EvalConfig
 from eval.likelihood import span_log_probs
 from eval.writer import model_writer
@@ -112,6 +112,19 @@ def test_at_least_so_many_tokens_are_written_if_asked_for(summarizer: Summarizer
     assert EvalConfig(num_beams=3).decoding({"num_beams": 5, "length_penalty": 0.0}) == EvalConfig().decoding() | {
         "num_beams": 3, "length_penalty": 0.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("most", "choices"), [(60, {}), (61, {}), (62, {"x": [" fog"]})])
+def test_what_is_left_out_of_several_texts_is_told_wherever_their_common_length_ends(
+    summarizer: Summarizer, most: int, choices: dict[str, list[str]]
+) -> None:
+    times = ("The fog was late. " * n for n in (20, 21, 22))
+    texts = [Segment(kind="text", value=text) for text in times]
+    asked = question(1, 1).model_copy(update={"source": [*texts, Segment(kind="mask", value="[sMASK]")]})
+    asked = asked.model_copy(update={"choices": choices})
+    (answer,) = model_writer(summarizer, decoding() | {"max_source_tokens": most}, batch_size=1)([asked])
+    whole, read = (len(encode_source(summarizer.tokenizer, asked.source, n).ids) for n in (10_000, most))
+    assert answer.left_out_tokens == whole - read > 0
 
 
 def test_what_does_not_fit_is_told_or_read_in_passages(summarizer: Summarizer) -> None:
