@@ -24,6 +24,7 @@ BLOCKED_WORD = "blocked_word"
 BLOCKED_URL = "blocked_url"
 BLOCKED_ID = "blocked_id"
 _SCHEME = regex.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", regex.IGNORECASE)
+_HOST_CHARACTERS = 253  # RFC 1035 (2.3.4), without the dot at its end
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 
 
@@ -65,6 +66,8 @@ class BlockedUrls:
         if not document.url:
             return document
         host, path = _address(document.url)
+        if len(host) > _HOST_CHARACTERS:  # no host, and as many domains above it as it has dots
+            return document
         labels = host.split(".")
         for start in range(len(labels)):
             domain = ".".join(labels[start:])

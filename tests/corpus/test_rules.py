@@ -97,9 +97,12 @@ def test_each_language_has_its_own_list_of_words(tmp_path: Path) -> None:
         ("https://news.example/politics", False),
         ("spam.example", True),
         ("http://[broken", False),
+        (f"http://{'a.' * 120}spam.example/", True),
+        (f"http://{'a.' * 500_000}spam.example/", False),  # no host; all of its domains would be half a million squared
         ("", False),
         (None, False),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_addresses_are_blocked_by_domain_or_beginning(tmp_path: Path, url: str | None, blocked: bool) -> None:
     urls = tmp_path / "urls.txt"
