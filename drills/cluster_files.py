@@ -98,7 +98,8 @@ def submitted() -> list[dict[str, Any]]:
 
 
 def is_as_meant(pod: dict[str, Any]) -> None:
-    """The driver's pod: our image and command, the shared storage, nobody's rights."""
+    """The driver's pod: our image and command, a name that can be asked for, the shared storage, nobody's rights."""
+    assert pod["metadata"]["name"].startswith("mglm-2"), pod["metadata"]  # the script's, by the time
     (container,) = pod["spec"]["containers"]
     assert container["image"] == "registry/mglm-spark:1", container
     assert container["args"][0] == "driver", container["args"]
