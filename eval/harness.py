@@ -20,6 +20,7 @@ from lm_eval.api.registry import register_model
 from core.errors import MGLMError
 from core.examples import Example
 from eval.config import DECODING_FIELDS
+from eval.harness_tasks import temperature_of
 from eval.likelihood import span_scores
 from eval.writer import model_writer
 from model.streaming import clean
@@ -102,7 +103,9 @@ class MGLMHarness(LM):  # type: ignore[misc]  # the harness need not be there
         known = {name: value for name, value in settings.items() if name in DECODING_FIELDS}
         for start in range(0, len(indices), self.rows):
             batch = indices[start : start + self.rows]
-            write = model_writer(self.summarizer, {**told[batch[0]][1], **known}, self.rows)
+            decoding = told[batch[0]][1]
+            drawn = {"temperature": temperature_of(settings, decoding["temperature"])}
+            write = model_writer(self.summarizer, {**decoding, **known, **drawn}, self.rows)
             answers = write([told[index][0] for index in batch])
             found += [(index, answer.text) for index, answer in zip(batch, answers, strict=True)]
         return found
@@ -110,10 +113,11 @@ class MGLMHarness(LM):  # type: ignore[misc]  # the harness need not be there
     def _texts(self, indices: Sequence[int], requests: list[Any], settings: dict[str, Any]) -> list[tuple[int, str]]:
         found = []
         beams = settings.get("num_beams", 1)
-        wanted = {"num_beams": beams, "no_repeat_ngram_size": 0, **settings}
-        if not wanted.get("do_sample"):
-            wanted = {**wanted, "do_sample": False}
-            wanted.pop("temperature", None)
+        temperature = temperature_of({"do_sample": False, **settings})
+        wanted = {"num_beams": beams, "no_repeat_ngram_size": 0, **settings, "do_sample": temperature is not None}
+        wanted.pop("temperature", None)
+        if temperature is not None:
+            wanted["temperature"] = temperature
         wanted["max_new_tokens"] = min(int(wanted["max_new_tokens"]), self._span)
         by_length = sorted(indices, key=lambda index: len(requests[index].args[0]))
         for start in range(0, len(by_length), self.rows):

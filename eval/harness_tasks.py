@@ -8,7 +8,7 @@ scored by our scorers, which the harness calls for each example and averages.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +109,13 @@ def task_file(name: str, data: Path, task: dict[str, Any], decoding: dict[str, A
         fields |= {"output_type": "generate_until", "generation_kwargs": {"until": [], **settings}}
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
     return "\n".join([*lines, f"process_results: !function {Path(SCORES_FILE).stem}.process_results", ""])
+
+
+def temperature_of(settings: Mapping[str, Any], otherwise: float | None = None) -> float | None:
+    """At which temperature tokens are drawn, None where they are not, by what the harness's command line says of
+    generation. `do_sample` decides where it is said; nothing is drawn at 0; `otherwise` where no temperature is said.
+    """
+    temperature, drawn = settings.get("temperature", otherwise), settings.get("do_sample")
+    if drawn is False or temperature == 0:
+        return None
+    return 1.0 if drawn and temperature is None else temperature

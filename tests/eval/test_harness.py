@@ -13,9 +13,9 @@ from core.examples import EXAMPLES, Example, write_examples
 from core.stage import open_stage
 from eval.config import EvalConfig
 from eval.harness_scores import process_results
-from eval.harness_tasks import HARNESS, write_harness_tasks
+from eval.harness_tasks import HARNESS, temperature_of, write_harness_tasks
 from eval.likelihood import span_log_probs
-from eval.writer import model_writer
+from eval.writer import generation_settings, model_writer
 from model.summarizer import Summarizer
 from tests.eval.conftest import example
 from tokenizer.inputs import SourceIds
@@ -73,6 +73,23 @@ def test_windows_are_ranked_in_the_harness_as_outside(sets: list[Path], tmp_path
     (row, *_) = rows_of(tmp_path / "tasks", "short")
     decoding = json.loads(row["mglm"])["decoding"]
     assert {**decoding, **settings}["length_penalty"] == decoding["length_penalty"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("said", "of_task", "drawn_at"),
+    [
+        ({}, None, None), ({}, 0.7, 0.7), ({"do_sample": False}, 0.7, None), ({"temperature": 0}, 0.7, None),
+        ({"do_sample": False, "temperature": 1.0}, None, None), ({"do_sample": True, "temperature": 0.0}, None, None),
+        ({"do_sample": True}, None, 1.0), ({"do_sample": True}, 0.7, 0.7), ({"temperature": 0.4}, None, 0.4),
+    ],
+)  # fmt: skip
+def test_the_harness_samples_where_and_how_it_is_told(
+    said: dict[str, Any], of_task: float | None, drawn_at: float | None
+) -> None:
+    assert temperature_of(said, of_task) == drawn_at
+    settings = generation_settings(EvalConfig().decoding() | {"temperature": temperature_of(said, of_task)})
+    assert settings["do_sample"] is (drawn_at is not None)
+    assert settings.get("temperature") == drawn_at
 
 
 def test_results_of_the_harness_are_scored_as_ours(sets: list[Path], tmp_path: Path) -> None:
