@@ -12,7 +12,7 @@ import typer
 from core.errors import MGLMError
 from core.options import ConfigOption, SetOption
 
-PAPER_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "large.toml"
+PAPER_CONFIG = Path(__file__).with_name("large.toml")  # that of configs/, which is not installed
 
 
 def demo(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.config import RunConfig
 from core.manifest import hash_of
-from mglm.demo import ROOT, checked_config
+from mglm.demo import checked_config
 from mglm.stages import (
     DemoStage,
     checkpoint_made,
@@ -28,7 +28,7 @@ from mglm.walk import say, walk
 from mglm.world import DOCUMENTS_NAME, TASK_NAME, WORLD, World, WorldConfig
 from model.config import ModelConfig
 
-CONFIG = ROOT / "configs" / "small_world.toml"
+CONFIG = Path(__file__).with_name("small_world.toml")  # that of configs/, which is not installed
 DETECTOR_NAME = "world.ftz"
 PROCESSES = 2
 

@@ -1,12 +1,15 @@
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from core.errors import MGLMError
+from mglm.commands import PAPER_CONFIG
 from mglm.package import PACKAGES, package
+from mglm.world_run import CONFIG
 
 ROOT = Path(__file__).parents[2]
 USES_DATA = """
@@ -24,6 +27,18 @@ def test_the_program_runs_from_its_zip_with_all_its_data(tmp_path: Path) -> None
     )
     assert done.stderr == ""
     assert done.stdout.split() == ["German", "Cyrl"]
+
+
+def test_settings_that_commands_take_by_themselves_are_those_of_configs_and_are_installed() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        installed = tomllib.load(file)["tool"]["setuptools"]["package-data"]["mglm"]
+    for path in (PAPER_CONFIG, CONFIG):
+        assert path.parent == ROOT / "mglm"
+        assert path.name in installed
+        assert path.samefile(ROOT / "configs" / path.name)
+    docker = ROOT / "docker"  # without configs/ the links lead nowhere, and the wheel would lack them without a word
+    assert "COPY configs configs\n" in (docker / "Dockerfile").read_text("utf-8")
+    assert "!configs\n" in (docker / "Dockerfile.dockerignore").read_text("utf-8")
 
 
 def test_the_zip_holds_what_git_tracks_of_the_packages_and_is_always_the_same(tmp_path: Path) -> None:
