@@ -8,7 +8,8 @@ More positions are rows appended to both tables, drawn from N(0, init_std), as t
 fitted before gives the very same logits: that is checked before anything is written.
 
 One process holds the whole model twice: 30 bytes a parameter, 32 GB for the paper's. Training then continues under any
-layout.
+layout. Of a run with frozen layers, which is fine-tuning, the weights alone are grown: no other run goes on with its
+optimiser.
 """
 
 import time
@@ -140,13 +141,13 @@ def grown_rows(rows_VH: Tensor, old: Tokenizer, new: Tokenizer, fresh_VH: Tensor
 
 
 def _built(model: ModelConfig, meta: dict[str, Any], vocab_size: int) -> tuple[list[Any], Any]:
-    """Chunks and optimizer of one process, of the kinds that the checkpoint holds; a converted one has no optimizer."""
+    """Chunks and optimizer of one process, of the kinds that the checkpoint holds; none where weights alone go on."""
     execution = Execution.model_validate({"precision": PRECISION_OF_DTYPE[meta["dtype"]], "attention": "sdpa"})
     distributed = meta["optimizer"] == "a distributed"
     chunks = build_chunks(
         model, vocab_size, Topology(), execution=execution, distributed_optimizer=distributed, overlap=False
     )
-    if meta["optimizer"] is None:
+    if meta["optimizer"] is None or meta.get("training", {}).get("freeze_upper_layers"):
         return chunks, None
     optimizer = build_optimizer(
         chunks, learning_rate=1.0, precision=execution.precision, distributed_optimizer=distributed

@@ -183,6 +183,29 @@ def test_more_positions_are_rows_behind_the_old_ones(
         assert (moments[:32] != 0).all()
 
 
+@pytest.mark.parametrize("distributed", [False, True])
+def test_of_a_run_with_frozen_layers_the_weights_grow(tokenizer: Tokenizer, tmp_path: Path, distributed: bool) -> None:
+    tokenizer.save(tmp_path / "run" / "tokenizer")
+    model = MODEL.model_copy(update={"num_layers": 2})
+    meta = {
+        "step": 3, "samples": 12, "model": model.model_dump(), "vocab_size": tokenizer.vocab_size,
+        "tokenizer_sha256": tokenizer.sha256, "training": {"freeze_upper_layers": 1},
+    }  # fmt: skip
+    with cpu_runtime():
+        initialize(Topology(), 0)
+        chunks = build_chunks(
+            model, tokenizer.vocab_size, Topology(), distributed_optimizer=distributed, frozen_layers=1
+        )
+        optimizer = build_optimizer(chunks, learning_rate=1e-2, distributed_optimizer=distributed)
+        save_checkpoint(tmp_path / "run" / "checkpoints", chunks, optimizer, None, meta)
+        shut_down()
+    extend_checkpoint(tmp_path / "run", None, tmp_path / "longer", positions=80)
+    assert read_meta(tmp_path / "longer" / "checkpoints" / "step-00000003")["optimizer"] is None
+    old, new = (read_megatron(tmp_path / name, None, model).weights for name in ("run", "longer"))
+    for name, weight in new.items():
+        assert torch.equal(weight[: len(old[name])], old[name])
+
+
 def test_what_extends_nothing_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "run" / "tokenizer")
     step = tmp_path / "run" / "checkpoints" / "step-00000001"
