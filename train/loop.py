@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from model.optimizer import build_optimizer, build_scheduler, loss_scale, update
 from model.parallel import build_chunks, seed_step, unwrap
 from train.batches import MicroBatch
 from train.checkpoints import tidy_up
+from train.development import DevelopmentMetric
 from train.evaluation import Evaluation
 from train.guard import StepGuard
 from train.heldout import HELDOUT, read_heldout
@@ -155,7 +157,8 @@ class Trainer:
 def run(job: Job, *, then_ends: bool = False) -> int:
     """Trains to the last step, or until a signal; returns the number of that signal, 0 at the end.
 
-    After a signal the state is saved at the end of the running step; the same command continues from there. With
+    After a signal the state is saved at the end of the running step; the same command continues from there. What was to
+    be measured at that step, which may take longer than there is time, is measured then, before the next one. With
     `then_ends` this process is one that ends afterwards, and signals no longer hurry it.
     """
     is_first = dist.get_rank() == 0
@@ -164,6 +167,7 @@ def run(job: Job, *, then_ends: bool = False) -> int:
     trainer = Trainer(job, events)
     evaluation = _evaluation(job)
     development = job.make_development() if job.make_development is not None else None
+    measures = evaluation is not None or development is not None
     data_rank = parallel_state.get_data_parallel_rank()
     data_size = parallel_state.get_data_parallel_world_size()
     if is_first and not (job.output / TOKENIZER).exists():
@@ -173,6 +177,8 @@ def run(job: Job, *, then_ends: bool = False) -> int:
     record = Record(job, trainer.step, trainer.restored, events) if events is not None else None
     with StopRequest(then_ends=then_ends) as stop, progress(job.name, job.steps, enabled=is_first) as reporter:
         reporter.advance(trainer.step)
+        if trainer.restored.get("unmeasured") and measures:
+            _save(trainer, record, _measured(trainer, evaluation, development, record))
         while trainer.step < job.steps:
             started = time.perf_counter()
             micro_batches = batches.batch(trainer.step, data_rank, data_size)
@@ -186,22 +192,17 @@ def run(job: Job, *, then_ends: bool = False) -> int:
                 )
             if result.bad and trainer.guard.enough():
                 _give_up(trainer, result, events)
-            scores, developed = None, None
-            if evaluation is not None and (at_end or trainer.step % job.eval_interval == 0):
-                scores = _measure(trainer, evaluation, record)
-            if development is not None and (at_end or trainer.step % job.eval_interval == 0):
-                developed = development.measure(trainer.chunks)
-                if record is not None:
-                    record.development(trainer.step, developed)
+            stopped_by = 0 if at_end else result.stop
+            to_measure = measures and (at_end or trainer.step % job.eval_interval == 0)
+            found: dict[str, Any] = {"unmeasured": True} if to_measure else {}
+            if to_measure and not stopped_by:
+                found = _measured(trainer, evaluation, development, record)
             # A bad step's weights may be beyond repair, and saving them would rotate good ones away. What was measured
             # is saved, so that the best can be kept.
             due = trainer.step % job.config.save_interval == 0 and not result.bad
-            if at_end or result.stop or developed or due:
-                of_record = record.state if record is not None else {}
-                texts = job.heldout.identity if job.heldout is not None else None
-                trainer.save(heldout_bits_per_byte=scores, heldout=texts, development=developed, **of_record)
-            if result.stop and not at_end:
-                stopped_by = result.stop
+            if at_end or stopped_by or found.get("development") or due:
+                _save(trainer, record, found)
+            if stopped_by:
                 break
         trainer.saver.finish(must=True)
     if record is not None:
@@ -220,13 +221,30 @@ def _evaluation(job: Job) -> Evaluation | None:
     return Evaluation(job, json.loads(kept.read_text("utf-8"))["texts"])
 
 
-def _measure(trainer: Trainer, evaluation: Evaluation, record: Record | None) -> float:
-    started = time.perf_counter()
-    scores = evaluation.bits_per_byte(trainer.chunks)
-    blanks = evaluation.fill_blanks(trainer.chunks)
-    if record is not None:
-        record.evaluation(trainer.step, scores, blanks, time.perf_counter() - started)
-    return float(scores["bits_per_byte"])
+def _measured(
+    trainer: Trainer, evaluation: Evaluation | None, development: DevelopmentMetric | None, record: Record | None
+) -> dict[str, Any]:
+    """Measures what there is to measure; what a checkpoint keeps of it."""
+    found: dict[str, Any] = {}
+    if evaluation is not None:
+        started = time.perf_counter()
+        scores = evaluation.bits_per_byte(trainer.chunks)
+        blanks = evaluation.fill_blanks(trainer.chunks)
+        found["heldout_bits_per_byte"] = float(scores["bits_per_byte"])
+        if record is not None:
+            record.evaluation(trainer.step, scores, blanks, time.perf_counter() - started)
+    if development is not None:
+        found["development"] = development.measure(trainer.chunks)
+        if record is not None:
+            record.development(trainer.step, found["development"])
+    return found
+
+
+def _save(trainer: Trainer, record: Record | None, found: Mapping[str, Any]) -> None:
+    """Begins a checkpoint with what was `found` by measuring, and what the record has to go on with."""
+    of_record = record.state if record is not None else {}
+    texts = trainer.job.heldout.identity if trainer.job.heldout is not None else None
+    trainer.save(**{"heldout_bits_per_byte": None, "heldout": texts, "development": None, **found, **of_record})
 
 
 def _give_up(trainer: Trainer, result: StepResult, events: EventLog | None) -> None:

@@ -36,7 +36,7 @@ from train.job import EVENTS, METRICS
 from train.launch import check_same
 from train.metrics import EventLog, MetricsLog
 from train.peer_job import PeerJob
-from train.peer_state import best_state, last_state, load_weights, read_state, restore, save_state
+from train.peer_state import add_to_state, best_state, last_state, load_weights, read_state, restore, save_state
 from train.signals import StopRequest, agreed
 
 Row = tuple[PeerSource, list[int]]  # what is read, and the tokens to be learned
@@ -96,9 +96,11 @@ class PeerTrainer:
         self.parameters = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
         self.optimizer = optimizer_of(self.parameters, self.config)
         self.step, losses = 0, []
+        self.unmeasured = False  # whether it was stopped where it was to be measured
         if (state := last_state(work)) is not None:
             meta = restore(state, self.parameters, self.optimizer)
             self.step, losses = int(meta["step"]), meta["recent_losses"]
+            self.unmeasured = meta.get("unmeasured", False)
             if rank == 0:
                 get_logger("train").info("continuing fine-tuning at step %d", self.step)
         self.guard = StepGuard(self.config, losses)
@@ -202,13 +204,21 @@ def train_together(job: PeerJob, *, overwrite: bool) -> int:
 
 
 def run(job: PeerJob, trainer: PeerTrainer, work: Path) -> int:
-    """Trains to the last step, or until a signal, and saves the state; returns that signal."""
+    """Trains to the last step, or until a signal, and saves the state; returns that signal.
+
+    What was to be measured where a signal stopped it is measured when it goes on.
+    """
     config, first = job.config, trainer.rank == 0
     batches = PeerBatches(job, trainer.peer)
     metrics = MetricsLog(job.output / METRICS, trainer.step) if first else None
     events = EventLog(job.output / EVENTS) if first else None
     with StopRequest() as stop, progress("fine-tuning", job.steps, enabled=first) as bar:
         bar.advance(trainer.step)
+        if trainer.unmeasured and job.development is not None:
+            scores = trainer.measure(job.development)
+            if events is not None:
+                tell_development(events, trainer.step, scores)
+                add_to_state(work, {"development": scores, "unmeasured": False})
         while trainer.step < job.steps:
             started = time.perf_counter()
             result = trainer.train_step(batches.rows(trainer.step, trainer.rank, trainer.size), stop)
@@ -221,15 +231,17 @@ def run(job: PeerJob, trainer: PeerTrainer, work: Path) -> int:
             if result["skipped"]:
                 _bear(trainer, result["skipped"])
             at_end, developed = trainer.step == job.steps, None
-            if job.development is not None and (at_end or trainer.step % job.eval_interval == 0):
+            stopped_by = 0 if at_end else int(result["stop"])
+            to_measure = at_end or trainer.step % job.eval_interval == 0
+            if job.development is not None and to_measure and not stopped_by:
                 developed = trainer.measure(job.development)
                 if events is not None:
                     tell_development(events, trainer.step, developed)
-            if first and (at_end or result["stop"] or developed or trainer.step % config.save_interval == 0):
-                meta = {**trainer.meta(), "development": developed}
+            if first and (at_end or stopped_by or developed or trainer.step % config.save_interval == 0):
+                meta = {**trainer.meta(), "development": developed, "unmeasured": to_measure and developed is None}
                 save_state(work, trainer.parameters, trainer.optimizer, meta)
-            if result["stop"] and not at_end:
-                return int(result["stop"])
+            if stopped_by:
+                return stopped_by
     for log in filter(None, (metrics, events)):
         log.close()
     return 0

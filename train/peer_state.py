@@ -39,7 +39,19 @@ def save_state(
             found=str(error),
             action="make room there, and run the same command again: it goes on from the state before",
         ) from None
-    kept = (directory, best_state(work))
+    _remove_others(work, directory)
+
+
+def add_to_state(work: Path, found: Mapping[str, Any]) -> None:
+    """Has the newest state say what was found of its weights, and removes all others but the best."""
+    newest = last_state(work)
+    assert newest is not None, f"no state in {work}"
+    write_atomically(newest / META, json.dumps({**read_state(newest), **found}))
+    _remove_others(work, newest)
+
+
+def _remove_others(work: Path, newest: Path) -> None:
+    kept = (newest, best_state(work))
     for other in work.glob("step-*"):
         if other not in kept:
             (other / META).unlink(missing_ok=True)  # first, so that what a kill leaves of it is not whole

@@ -164,6 +164,43 @@ def test_the_best_on_the_development_examples_is_what_comes_out(examples: Path, 
     assert all(kept[name].allclose(alone[name], atol=1e-5) for name in alone)
 
 
+def test_stopped_where_it_is_to_be_measured_it_saves_at_once_and_measures_when_it_goes_on(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train.peer_loop import PeerTrainer
+
+    write_examples(examples / "dev.jsonl", rows("dev"))
+    base, broken, whole = gpt2(tmp_path / "base", TEXTS), tmp_path / "broken", tmp_path / "whole"
+    settings = ("steps=9", "eval_interval=3", "save_interval=9", "development_examples=2")
+    train_step = PeerTrainer.train_step
+
+    def until_asked_to_stop(trainer: PeerTrainer, own_rows: Any, stop: Any) -> dict[str, Any]:
+        stop.signal = signal.SIGTERM if trainer.step + 1 == 3 else None
+        return train_step(trainer, own_rows, stop)
+
+    def told(output: Path) -> list[tuple[int, float]]:
+        events = read_metrics(output / "events.jsonl")
+        return [(event["step"], event["score"]) for event in events if event["event"] == "development"]
+
+    monkeypatch.setattr(PeerTrainer, "train_step", until_asked_to_stop)
+    try:
+        tune(base, examples, broken, *settings)
+        code: Any = 0
+    except SystemExit as stopped:  # kept, its frames would hold the output's lock
+        code = stopped.code
+    assert code == 128 + signal.SIGTERM
+    assert told(broken) == []
+    monkeypatch.undo()
+    for output in (broken, whole):
+        tune(base, examples, output, *settings)
+    assert told(broken) == told(whole)
+    assert [step for step, _ in told(whole)] == [3, 6, 9]
+    facts = [read_manifest(output, PEER).facts for output in (broken, whole)]
+    assert facts[0]["step"] == facts[1]["step"]
+    kept = [load_file(output / "model.safetensors") for output in (broken, whole)]
+    assert all(kept[0][name].equal(kept[1][name]) for name in kept[1])
+
+
 def test_a_long_source_is_learned_in_windows_that_hold_the_answer(tmp_path: Path) -> None:
     from core.config import RunConfig
     from model.peer import Peer

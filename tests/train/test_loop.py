@@ -1,15 +1,18 @@
-"""Bad steps are skipped or end the run, and a disk that is full for one save does not; in this process alone."""
+"""Bad steps are skipped or end the run, and a disk that is full for one save does not; a run that must stop measures
+later; in this process alone."""
 
 import math
 import resource
+import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import MGLMError
-from model.checkpoint_meta import complete_checkpoints
+from model.checkpoint_meta import complete_checkpoints, read_meta
 from model.config import ModelConfig
 from model.cpu import cpu_runtime
 from model.topology import Topology
@@ -18,6 +21,7 @@ from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
 from train.batches import PretrainBatches, window_length
 from train.config import PretrainConfig
+from train.heldout import heldout_source
 from train.job import Job
 from train.metrics import read_metrics
 
@@ -137,6 +141,62 @@ def test_a_save_that_fails_is_told_and_the_next_one_counts(
             loop.run(make_job(save_interval=30, steps=10))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Weighed:
+    """A development metric in whose place a figure of the weights stands."""
+
+    def measure(self, chunks: list[Any]) -> dict[str, Any]:
+        score = float(next(chunks[0].parameters()).detach().abs().sum())
+        return {"score": score, "best_by": "weight", "examples": 1, "identity": "the same"}
+
+
+@pytest.mark.parametrize("stops", [{4}, {2, 4, 5}])
+def test_a_run_stopped_where_it_is_to_be_measured_saves_at_once_and_measures_when_it_goes_on(
+    make_job: Callable[..., Job], documents_directory: Path, monkeypatch: pytest.MonkeyPatch, stops: set[int]
+) -> None:
+    from train import loop
+
+    train_step, left = loop.Trainer.train_step, set(stops)
+
+    def until_asked_to_stop(trainer: Any, micro_batches: Any, stop: Any) -> Any:
+        if trainer.step + 1 in left and trainer.job.output.name == "broken":
+            left.remove(trainer.step + 1)
+            stop.signal = signal.SIGTERM
+        return train_step(trainer, micro_batches, stop)
+
+    def told(output: Path, *names: str) -> list[dict[str, Any]]:
+        rows = [row for row in read_metrics(output / "events.jsonl") if row["event"] in names]
+        return [{key: value for key, value in row.items() if key not in ("at", "seconds")} for row in rows]
+
+    monkeypatch.setattr(loop.Trainer, "train_step", until_asked_to_stop)
+    made = make_job(steps=6, save_interval=3, keep_checkpoints=9)
+    heldout = heldout_source(documents_directory, 1, {"en", "hi"})
+    broken, whole = (
+        replace(made, output=made.output / name, heldout=heldout, eval_interval=2, make_development=Weighed)
+        for name in ("broken", "whole")
+    )
+    for job in (broken, whole):
+        job.output.mkdir()
+    for step in sorted(stops):
+        assert loop.run(broken) == signal.SIGTERM
+        latest = complete_checkpoints(broken.output / "checkpoints")[-1]
+        assert latest.name == f"step-{step:08d}"
+        meta = read_meta(latest)
+        assert meta["development"] is meta["heldout_bits_per_byte"] is None
+        assert step not in [row["step"] for row in told(broken.output, "evaluation", "development")]
+    assert loop.run(broken) == loop.run(whole) == 0
+    for name in ("evaluation", "development"):
+        found = told(broken.output, name)
+        assert found == told(whole.output, name)
+        assert [row["step"] for row in found] == [2, 4, 6]
+    ours, theirs = (job.output / "checkpoints" for job in (broken, whole))
+    assert (ours / "best").readlink() == (theirs / "best").readlink()
+    for directory in complete_checkpoints(theirs):
+        meta, wanted = read_meta(ours / directory.name), read_meta(directory)
+        for key in ("heldout_bits_per_byte", "nats", "recent_losses"):
+            assert meta[key] == wanted[key]
+        assert meta.get("development") == wanted.get("development")
 
 
 def test_a_tokenizer_that_was_cut_short_is_written_again(
