@@ -56,6 +56,7 @@ class Forecast:
     tokens: int
     epochs: dict[str, float]
     memory_bytes_per_process: int
+    row_length: int  # positions of the longest rows, which that memory is for
     checkpoint_bytes: int
     checkpoints_kept: int
     disk_bytes: int  # still to be written and kept at once
@@ -97,7 +98,7 @@ def forecast(
         )
     data = job.topology.data(job.world_size)
     described = describe(
-        job.model,
+        job.model.model_copy(update={"sequence_length": job.row_length}),
         job.tokenizer.vocab_size,
         job.topology,
         data,
@@ -106,6 +107,9 @@ def forecast(
         global_batch=config.global_batch_size,
     )
     memory = described.bytes_per_rank
+    if job.make_development is not None:  # it answers with the whole model, when nothing of a step is held
+        of_step = described.activation_bytes_per_rank + described.head_bytes_per_rank
+        memory += max(0, described.parameters * WEIGHT_BYTES[config.precision] - of_step)
     if not config.distributed_optimizer:
         memory += described.optimizer_bytes_per_rank - described.optimizer_bytes_per_rank_distributed
     own = read_metrics(job.output / METRICS) if state == "unfinished" else []
@@ -138,6 +142,7 @@ def forecast(
         tokens=job.steps * tokens_a_step,
         epochs=dict(sorted(job.epochs.items(), key=lambda item: (-item[1], item[0]))),
         memory_bytes_per_process=memory,
+        row_length=job.row_length,
         checkpoint_bytes=checkpoint,
         checkpoints_kept=kept,
         disk_bytes=disk,
@@ -172,7 +177,8 @@ def as_text(forecast: Forecast) -> str:
         f"model        {f.parameters:,} parameters, {f.flops_per_token / 1e9:.2f} GFLOP a token",
         f"layout       tensor {f.tensor} × pipeline {f.pipeline} × data {f.data} = "
         f"{f.tensor * f.pipeline * f.data} processes, {f.micro_batches} micro-batches each a step",
-        f"memory       {_size(f.memory_bytes_per_process)} in each process, without the libraries' own",
+        f"memory       {_size(f.memory_bytes_per_process)} in each process with rows of {f.row_length}, "
+        "without the libraries' own",
         f"data         {f.steps:,} steps, {f.tokens:,} tokens",
         f"disk         {_size(f.disk_bytes)} of {_size(f.disk_free_bytes)} free: "
         f"{f.checkpoints_kept} checkpoints of {_size(f.checkpoint_bytes)}",

@@ -22,7 +22,7 @@ from train.checkpoints import resolve_init
 from train.config import FinetuneConfig
 from train.development import DevelopmentMetric, DevelopmentRequest, FindDevelopment
 from train.dry_run import DryRun
-from train.finetune_batches import FinetuneBatches, finetune_sample
+from train.finetune_batches import FinetuneBatches, finetune_sample, longest_row
 from train.job import Job, check_layout, check_schedule
 from train.launch import is_worker, launch, processes, started_workers, work
 from train.peer_job import finetune_peer, refuse_export
@@ -172,6 +172,7 @@ def prepare_finetune(
         label_smoothing=config.label_smoothing,
         frozen_layers=config.freeze_upper_layers,
         row_tokens=_mean_tokens(examples, tokenizer, config, blanks),
+        row_length=longest_row(config, blanks.batches if blanks is not None else None),
         epochs={**dict.fromkeys(languages, steps * examples_a_step / len(examples)), **blank_epochs},
         languages=(*languages, *(blanks.languages if blanks is not None else ())),
         eval_interval=config.eval_interval or config.save_interval,

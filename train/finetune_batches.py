@@ -126,14 +126,21 @@ class FinetuneBatches:
 
     def _padded(self, lines: Sequence[_Line]) -> MicroBatch:
         if self._config.fixed_length:
-            longest = self._config.source_length + self._config.target_length
-            longest = max(longest, self._blanks.row_length if self._blanks is not None else 0)
+            length = longest_row(self._config, self._blanks)
         else:
-            longest = max(line.sample.input_ids_S.size for line in lines)
-        length = -(-longest // ROW_MULTIPLE) * ROW_MULTIPLE
+            length = _padded_length(max(line.sample.input_ids_S.size for line in lines))
         rows = _stacked([line.sample.padded(length, self._tokenizer.eos_id) for line in lines])
         (batch,) = micro_batches(rows, [line.language for line in lines], len(lines), isolate_documents=False)
         return batch
+
+
+def longest_row(config: FinetuneConfig, blanks: PretrainBatches | None) -> int:
+    """Positions of the longest row there may be, with padding: of an example, or of blank infilling."""
+    return _padded_length(max(config.source_length + config.target_length, blanks.row_length if blanks else 0))
+
+
+def _padded_length(length: int) -> int:
+    return -(-length // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
 def finetune_sample(

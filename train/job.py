@@ -55,6 +55,7 @@ class Job:
     schedule_from: int = 0  # step at which warm-up and decay begin
     meta: dict[str, Any] = field(default_factory=dict)  # what its checkpoints keep besides
     row_tokens: int = 0  # of a row on the average, without padding
+    row_length: int = 0  # of the longest row there may be, with padding
     epochs: Mapping[str, float] = field(default_factory=dict)  # how often each language's data is seen by its end
     languages: tuple[str, ...] = ()  # those of its rows, for the record of losses
     heldout: HeldoutSource | None = None  # what it is measured on

@@ -17,7 +17,7 @@ from tokenizer.encoding import Tokenizer
 from tokenizer.sampler import Sampler
 from tokenizer.shards import Shards
 from train.batches import PretrainBatches, window_length
-from train.blank_infilling import check_positions, mean_length
+from train.blank_infilling import check_positions, mean_length, row_length
 from train.config import PretrainConfig
 from train.continuing import check_continued, data_place, lineage, open_continued
 from train.dry_run import DryRun
@@ -145,6 +145,7 @@ def prepare_pretrain(
         schedule_from=schedule_from,
         meta={**place_meta, "lineage": lineage(continued, {**meta, **place_meta})},
         row_tokens=mean_length(model.sequence_length, config.blanks),
+        row_length=row_length(model.sequence_length, config.blanks),
         epochs=epochs,
         languages=tuple(sampler.languages),
         heldout=heldout_source(heldout, config.heldout_documents, set(sampler.languages)) if heldout else None,

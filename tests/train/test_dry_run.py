@@ -50,6 +50,23 @@ def test_days_are_tokens_by_the_rate_and_epochs_tokens_by_what_there_is(job: Job
     assert not job.output.exists()
 
 
+def test_memory_is_reckoned_for_the_rows_that_are_computed(job: Job) -> None:
+    (batch, *_) = job.make_batches().batch(0, 0, 4)
+    assert batch.input_ids_BS.shape[1] == job.row_length > job.model.sequence_length
+    made, longer = forecast(job), forecast(replace(job, row_length=2 * job.row_length))
+    assert made.row_length == job.row_length
+    assert longer.memory_bytes_per_process > made.memory_bytes_per_process
+
+
+def test_the_whole_model_that_answers_development_examples_counts_where_it_is_more_than_a_step(job: Job) -> None:
+    short, long = replace(job, row_length=8), replace(job, row_length=8_000)
+    for asked, more in ((short, True), (long, False)):
+        measured = replace(asked, make_development=lambda: pytest.fail("it was made"))
+        more_bytes = forecast(measured).memory_bytes_per_process - forecast(asked).memory_bytes_per_process
+        assert 0 <= more_bytes <= forecast(job).parameters * 4
+        assert bool(more_bytes) == more
+
+
 @pytest.mark.parametrize(
     ("precision", "distributed", "size"),
     [("fp32", False, 12), ("fp32", True, 16), ("bf16", False, 14), ("bf16", True, 14), ("fp16", True, 14)],

@@ -253,6 +253,7 @@ def test_fine_tuning_takes_its_shape_from_the_checkpoint_and_its_dropout_from_th
     job = prepare_finetune(checkpoint, examples_directory, tmp_path / "out", tiny_config, *changed)
     assert job.model.num_layers == 2
     assert job.model.hidden_dropout == 0.3
+    assert job.row_length == 80  # source_length + target_length, not the checkpoint's sequence_length
     assert job.init == checkpoint / "checkpoints" / "step-00000006"
     step = prepare_finetune(job.init, examples_directory, tmp_path / "out", tiny_config)
     assert step.init == job.init
