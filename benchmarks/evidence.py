@@ -20,14 +20,17 @@ docs/evidence.md with its figures, and a record among the others.
 import argparse
 import csv
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from balancing import fit_plan
 from balancing.config import BalancingConfig, Strategy
@@ -124,7 +127,10 @@ def main() -> None:
     }
     scores = {run: scores_of(arguments.work, run) for run in runs}
     of_blanks = [run for run in runs if run.experiment in ("objectives", "targets")]
-    blanks = {run: filled(arguments.work / "runs" / run.name) for run in of_blanks}
+    alone = {"mp_context": multiprocessing.get_context("spawn"), "initializer": torch.set_num_threads, "initargs": (1,)}
+    with ProcessPoolExecutor(arguments.processes, **alone) as pool:
+        found = pool.map(filled, [arguments.work / "runs" / run.name for run in of_blanks])
+        blanks = dict(zip(of_blanks, found, strict=True))
     pages = mc4_counts(arguments.mc4, "pages_M", set(sizes)) if "mc4" in arguments.only else {}
     made = described(arguments) | {"trained_at": revisions(arguments.work, runs)}
     evidence_report.write(scores, blanks, sizes, pages, made)
