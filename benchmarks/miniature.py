@@ -322,13 +322,13 @@ def write(found: dict[float, Walk], real: Walk) -> None:
 
 
 def slopes(found: dict[float, Walk]) -> dict[str, float]:
-    """What each further core-second does, between the two largest sizes: without what a start costs.
+    """What each further core-second does, between the smallest size and the largest: without what a start costs.
 
     A stage that took no longer for the larger has none: its start hides what it does.
     """
     if len(found) < 2:
         return {}
-    small, large = (found[size] for size in sorted(found)[-2:])
+    small, large = found[min(found)], found[max(found)]
     more = {
         "crawl_bytes_per_core_s_corpus_build": large.crawl.size_bytes - small.crawl.size_bytes,
         "documents_per_core_s_balancing_sample": large.crawl.documents - small.crawl.documents,
