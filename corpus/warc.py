@@ -5,6 +5,7 @@ Python), resiliparse, of the same makers, the HTML. The stream below is ours, so
 an expanding one is stopped; a page's own encoding is undone here for the same reason.
 """
 
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +40,10 @@ HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain",)
 MAX_DEPTH = 512  # of elements in a page, as in browsers; finding the main text takes time by the depth of each
 _TOO_DEEP = " > ".join("*" * (MAX_DEPTH + 1))  # as a CSS selector
+# Elements that a parser opens anew in every block until they are closed (HTML standard, 13.2.4.3). `a`, of which there
+# is one at most, may stay.
+_REOPENED = re.compile(r"(</?)(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE)
+MAX_REOPENED = 1_000_000  # such tags × all tags, at most; a page of 400 kB could be 25 GB of elements
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
@@ -117,8 +122,11 @@ def main_text(html: str) -> str | None:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
+    tags = html.count("<")
+    if tags * tags > MAX_REOPENED and tags * len(_REOPENED.findall(html)) > MAX_REOPENED:
+        html = _REOPENED.sub(r"\1span", html)  # says the same, and stays in its block
     tree = HTMLTree.parse(html)
-    root = tree.document if html.count("<") > MAX_DEPTH else None  # the rest cannot be much deeper
+    root = tree.document if tags > MAX_DEPTH else None  # the rest cannot be much deeper
     if root is not None and root.query_selector(_TOO_DEEP) is not None:
         return None
     text: str = extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False)

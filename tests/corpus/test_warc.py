@@ -111,6 +111,19 @@ def test_a_page_nested_deeper_than_any_author_does_is_refused_before_it_takes_lo
     main_text("<div>" * 200_000)  # an hour, were its text looked for
 
 
+def test_bold_text_that_nobody_closes_is_not_opened_in_every_paragraph() -> None:
+    words = [f"word {index} of <page>" for index in range(20_000)]
+    quoted = [word.replace("<", "&lt;") for word in words]
+    # Parsed as they stand, 200 million elements.
+    for tag in ("<font color='{}>' size=3\">", "<B\nid={}>", "<strong/ x =\n{}>", "<u a='{}>' \"=/>"):
+        page = "".join(f"{tag.format(index)}<p>{word}" for index, word in enumerate(quoted))
+        found = main_text(f"<html><body>{page}")
+        assert found is not None
+        assert found.split("\n\n") == words
+    closed = "".join(f"<p><b>{word[:5]}</b>{word[5:]} <i x='y'>and</i> <body-text>so</body-text>" for word in quoted)
+    assert main_text(closed) == "\n\n".join(f"{word} and so" for word in words)
+
+
 def test_a_file_that_ends_too_early_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
     draw = random.Random(1)
     bodies = [bytes(draw.choices(b"abcdefgh ", k=3_000)) for _ in range(20)]
