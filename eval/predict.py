@@ -24,6 +24,7 @@ from eval.answers import postprocessed
 from eval.config import EvalConfig
 from eval.lengths import check_lengths
 from eval.predictions import FILE_NAME, PREDICTIONS, Prediction
+from eval.records import item_of
 from model.peer_directory import model_identity
 
 WORK_FILE = "written.jsonl"
@@ -102,11 +103,13 @@ def predict(
 def select(examples: Sequence[Example], per_pair: int | None, limit: int | None) -> list[Example]:
     """At most `per_pair` examples of each pair of languages and `limit` in all, by hash, in the order given.
 
-    Within `limit` every pair gets one before any gets its second.
+    A question that stands in several languages is chosen in all of them or in none, so that these compare. Within
+    `limit` every pair gets one before any gets its second.
     """
     pairs: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for place, example in enumerate(examples):
-        pairs[example.lang, example.target_lang].append((uniform(document_id(example.id), "predict"), place))
+        item = item_of(example.id, example.target_lang)
+        pairs[example.lang, example.target_lang].append((uniform(document_id(item), "predict"), place))
     ranked = [
         (rank, key, place) for key, group in pairs.items() for rank, (_, place) in enumerate(sorted(group)[:per_pair])
     ]

@@ -16,6 +16,7 @@ from core.stage import Stage, open_stage
 from eval.config import EvalConfig
 from eval.predict import WORK_FILE, Written, predict, select, write_predictions
 from eval.predictions import PREDICTIONS, read_predictions
+from eval.records import example_id
 from model.summarizer import Summarizer
 from tests.eval.conftest import example
 
@@ -130,6 +131,15 @@ def test_a_limit_is_spread_over_the_pairs_and_keeps_the_order(examples: Path) ->
         assert [e.id for e in chosen] == [e.id for e in wanted if e in chosen]
     assert len(select(wanted, 1, None)) == 3
     assert select(wanted[::-1], 2, None)[::-1] == select(wanted, 2, None)
+    question = wanted[0].model_copy(update={"target_lang": "en"})
+    asked = [
+        question.model_copy(update={"id": example_id("", f"{lang}-en", str(number)), "lang": lang})
+        for lang in ("ar", "de", "hi")
+        for number in range(50)
+    ]
+    numbers = [example.id.rpartition(":")[2] for example in select(asked, 7, None)]
+    assert numbers[:7] == numbers[7:14] == numbers[14:]  # the same questions in every language
+    assert len(set(numbers)) == 7
 
 
 def test_stages_that_are_missing_or_wrong_are_named(export: Path, examples: Path, tmp_path: Path) -> None:
