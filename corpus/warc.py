@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from core.errors import MGLMError
+from core.errors import MGLMError, how_to_install
 from corpus.config import CorpusConfig
 from corpus.file_systems import why_broken
 from corpus.inputs import Split
@@ -52,7 +52,7 @@ def read_warc(split: Split, config: CorpusConfig, skipped: Counter[str]) -> Iter
     try:
         from fastwarc.warc import ArchiveIterator, any_type
     except ModuleNotFoundError:
-        raise MGLMError("WARC input", found="no fastwarc", action="install it: pip install 'mglm[corpus]'") from None
+        raise MGLMError("WARC input", found="no fastwarc", action=how_to_install("corpus")) from None
     position = 0
     with closing(open_stream(split, config.max_expansion)) as stream:
         readable: Any = (

@@ -150,7 +150,8 @@ def make_folder(work: Path) -> None:
     (work / "my.toml").write_text(CONFIG, "utf-8")
     lines = (ROOT / "examples" / "documents.jsonl").read_text("utf-8").splitlines()
     records = [json.loads(line) for line in lines]
-    (work / "article.txt").write_text((ROOT / "examples" / "unseen.txt").read_text("utf-8"), "utf-8")
+    (work / "examples").mkdir()
+    (work / "examples" / "unseen.txt").write_text((ROOT / "examples" / "unseen.txt").read_text("utf-8"), "utf-8")
     now = [record for record in records if record["lang"] != LATER]
     later = [record for record in records if record["lang"] == LATER]
     assert later, f"examples/ has no document in {LATER}"

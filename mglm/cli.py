@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from balancing.commands import app as balancing_app
-from core.errors import MGLMError
+from core.errors import MGLMError, how_to_install
 from core.log import set_up_logging
 from corpus.commands import app as corpus_app
 from eval.commands import app as eval_app
@@ -165,7 +165,7 @@ def _run() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRA_OF:
             raise
-        action = f"install it: pip install 'mglm[{EXTRA_OF[package]}]', or make setup in a checkout"
+        action = how_to_install(EXTRA_OF[package])
         raise MGLMError(f"the {package} package", found="not installed", action=action) from None
 
 

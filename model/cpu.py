@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from core.errors import MGLMError
+from core.errors import MGLMError, how_to_install
 
 MEGATRON_VERSION = "0.16.1"
 # What megatron-core 0.16.1 says on torch 2.13 without apex and TransformerEngine: known, and nothing to do about it.
@@ -107,9 +107,7 @@ def check_version() -> None:
     except importlib.metadata.PackageNotFoundError:
         found = "none"
     if found != MEGATRON_VERSION:
-        raise MGLMError(
-            "megatron-core", found=found, expected=MEGATRON_VERSION, action="install it: pip install 'mglm[train]'"
-        )
+        raise MGLMError("megatron-core", found=found, expected=MEGATRON_VERSION, action=how_to_install("train"))
 
 
 def _cpu_tracker() -> Any:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
-from core.errors import MGLMError
+from core.errors import MGLMError, how_to_install
 from core.log import get_logger
 from model.hf.modeling_mglm import GLMForConditionalGeneration
 
@@ -32,7 +32,7 @@ def load_model(directory: Path, device: str | None, precision: str | None) -> GL
     if precision not in PRECISIONS:
         raise MGLMError(f"precision {precision!r}", found="an unknown name", expected=f"one of {', '.join(PRECISIONS)}")
     if precision == "int8" and importlib.util.find_spec("torchao") is None:
-        raise MGLMError("precision int8", found="no torchao", action="install it: pip install 'mglm[serve]'")
+        raise MGLMError("precision int8", found="no torchao", action=how_to_install("serve"))
     disable_progress_bar()  # of transformers, which shows one for the weights
     try:
         model = GLMForConditionalGeneration.from_pretrained(

@@ -297,10 +297,6 @@ class Summarizer:
             settings.setdefault("length_penalty", 1.0)  # the default's would do nothing, and be warned of
         return settings
 
-    def generate_text(self, sources: Sequence[list[int]], **generation: Any) -> list[str]:
-        """The text that follows each source, a list that `encode_source` made."""
-        return [clean(self.tokenizer.decode(span)) for span in self.generate(sources, **generation)]
-
     @torch.inference_mode()
     def generate(
         self,

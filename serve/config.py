@@ -64,7 +64,7 @@ class ServeConfig(Section):
     """Seconds past the last deadline of a batch; then its worker is replaced."""
 
     detect_language: bool = True
-    """Tell the language of a text, where the corpus extra is installed."""
+    """Tell the language of a text, where the detector is installed, as by `make setup` and in the image."""
     lid_model: str | None = None
     """The fastText model that tells it. Unset: the embedded lid.176."""
 

