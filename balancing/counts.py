@@ -87,11 +87,14 @@ def counts_of(counts: "CountsLike", columns: Columns) -> Counts:
     if isinstance(table, Mapping):
         return Counts(_checked(((f"the count of {code}", code, count) for code, count in table.items())), columns.count)
     if hasattr(table, "to_pydict"):  # pyarrow: Table, RecordBatch
+        if twice := sorted({name for name in table.schema.names if table.schema.names.count(name) > 1}):
+            raise MGLMError("counts", found=f"column {', '.join(twice)} twice", expected="each column once")
         content: dict[str, list[Any]] = table.to_pydict()
     elif hasattr(table, "to_dict") and hasattr(table, "columns"):
         content = table.to_dict("list")
     elif hasattr(table, "to_dict") and hasattr(table, "index"):
-        return counts_of(table.to_dict(), columns)
+        # Not by to_dict(), which would keep the last of a language that stands there twice.
+        return Counts(_checked((f"the count of {code}", code, count) for code, count in table.items()), columns.count)
     else:
         raise MGLMError(
             "counts", found=type(table).__name__, expected="a mapping of code to count, or a pandas or pyarrow table"
@@ -161,6 +164,7 @@ def _from_documents(directory: Path, columns: Columns) -> Counts:
     from core.schemas import DOCUMENTS  # here: it loads pyarrow, which the library's users may do without
 
     manifest = read_manifest(directory, DOCUMENTS)
+    _no_other_column(directory, columns)
     if columns.count not in DOCUMENT_COLUMNS:
         raise MGLMError(
             f"--count-column {columns.count}",
@@ -197,6 +201,7 @@ def _from_shards(directory: Path, columns: Columns) -> Counts:
     from core.schemas import SHARDS
 
     manifest = read_manifest(directory, SHARDS)
+    _no_other_column(directory, columns)
     if columns.count not in SHARD_COLUMNS:
         expected = ", ".join(SHARD_COLUMNS)
         raise MGLMError(f"--count-column {columns.count}", found=f"{directory}, a shards/1", expected=expected)
@@ -206,6 +211,13 @@ def _from_shards(directory: Path, columns: Columns) -> Counts:
     tokens = {code: manifest.counts[code]["tokens"] * factor for code, factor in factors.items()}
     whole = all(factor == 1 for factor in factors.values())
     return Counts(counts, columns.count, manifest.content_hash(), tokens, "measured" if whole else "estimated")
+
+
+def _no_other_column(directory: Path, columns: Columns) -> None:
+    for option, name in (("code", columns.code), ("tokens", columns.tokens), ("bytes", columns.bytes)):
+        if name is not None:
+            found = f"{directory}, which a stage made"
+            raise MGLMError(f"--{option}-column {name}", found=found, expected="a CSV file", action="leave it out")
 
 
 def _read(
@@ -228,6 +240,8 @@ def _read(
                 expected=f"a column {wanted}",
                 action=f"name the column with {option}" if option in ("--code-column", "--count-column") else "",
             )
+        if header.count(wanted) > 1:
+            raise MGLMError(thing, found=f"column {wanted} twice", expected="each column once", action="drop one")
     assert code_column is not None
     kept = list(rows)
     if not kept:

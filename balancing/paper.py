@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from balancing.compare import ALPHA_OF_MBERT, most_moved
-from balancing.counts import Columns, Counts, read_counts
+from balancing.counts import CODE_COLUMNS, Columns, Counts, read_counts
 from balancing.fit import build_plan
 from balancing.markdown import table
 from balancing.shares import power_shares
@@ -40,7 +40,10 @@ def report(tables: Path) -> str:
     published = read_counts(path, Columns(count="mt5_sampling_pct")).counts
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    variants = {canonical_code(row["code"]) for row in rows if row.get("kind", "language") != "language"}
+    if "en" not in pages.counts:
+        raise MGLMError(f"{path}", found="no row of en", expected="the table of the mT5 paper, whole")
+    code = next(name for name in CODE_COLUMNS if name in rows[0])
+    variants = {canonical_code(row[code]) for row in rows if row.get("kind", "language") != "language"}
     alone, plan = build_plan(pages, strategy="alpha"), build_plan(pages)
     parts = [
         _headline(published, alone, plan),

@@ -149,7 +149,7 @@ def by_language(groups: Sequence[RowGroup], manifest: Manifest, directory: Path)
                 f"{directory / _FOLDER}{lang}",
                 found=f"{rows} documents",
                 expected=f"{counted}, as the manifest counts them",
-                action=f"run {MADE_BY[DOCUMENTS]} again with --overwrite",
+                action=f"remove {directory} and run {MADE_BY[DOCUMENTS]} again",
             )
     return dict(sorted(found.items()))
 
@@ -224,7 +224,7 @@ class _Opened:
 
     def _broken(self, error: BaseException) -> MGLMError:
         found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        action = f"run {MADE_BY[DOCUMENTS]} again with --overwrite"
+        action = f"remove the documents' directory and run {MADE_BY[DOCUMENTS]} again"
         return MGLMError(f"{self._path}", found=found, expected="a whole Parquet file", action=action)
 
 

@@ -73,18 +73,24 @@ def read_plan(path: Path) -> Plan:
     if path.is_dir():
         path = path / "plan.json"
     command = MADE_BY[PLAN]
+    anew = f"remove its directory and run {command}"
     try:
         plan = Plan.model_validate_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise MGLMError(f"plan {path}", found="no such file", action=f"run {command} first") from None
     except (ValidationError, UnicodeDecodeError) as error:
         found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "bytes that are not UTF-8"
-        raise MGLMError(f"plan {path}", found=found, expected=f"a {PLAN} file", action=f"run {command}") from None
+        raise MGLMError(f"plan {path}", found=found, expected=f"a {PLAN} file", action=anew) from None
     codes = [language.code for language in plan.languages]
     if twice := sorted({code for code in codes if codes.count(code) > 1}):
         found, expected = f"{', '.join(twice)} more than once", "each language once"
-        raise MGLMError(f"plan {path}", found=found, expected=expected, action=f"run {command}")
+        raise MGLMError(f"plan {path}", found=found, expected=expected, action=anew)
     total = sum(language.share for language in plan.languages)
     if abs(total - 1) > 1e-6:
-        raise MGLMError(f"plan {path}", found=f"shares that sum to {total:.6f}", expected="1", action=f"run {command}")
+        raise MGLMError(
+            f"plan {path}",
+            found=f"shares that sum to {total:.6f}",
+            expected="1",
+            action=anew,
+        )
     return plan

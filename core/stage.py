@@ -30,6 +30,7 @@ from core.manifest import (
     git_revision,
     hash_of,
     load_if_there,
+    sync_file,
     write_atomically,
 )
 
@@ -97,6 +98,9 @@ class Stage:
         `content` a hash of the rows, see `Manifest`.
         """
         entries = list(files) if files is not None else describe_files(self.output, rows or {})
+        if files is None:  # who lists its files has synced them
+            for entry in entries:
+                sync_file(self.output / entry.path)
         manifest = Manifest(
             **self._identity,
             fingerprint=hash_of(self._identity),
@@ -138,7 +142,8 @@ def open_stage(
     configuration on some of the inputs, and leaves it as it is.
 
     Raises:
-        MGLMError: the directory holds other work, or files that no stage of ours made, or a process is at work in it.
+        MGLMError: the directory holds other work (with `overwrite`: of another schema), or files that no stage of ours
+            made, or a process is at work in it.
     """
     identity: dict[str, Any] = {"schema": schema, "config": _plain(config), "inputs": dict(inputs)}
     fingerprint = hash_of(identity)
@@ -177,6 +182,15 @@ def open_stage(
         shutil.rmtree(output / WORK_NAME, ignore_errors=True)  # of other additions, given up
         write_atomically(marker, json.dumps({"fingerprint": fingerprint, **identity}, indent=1, ensure_ascii=False))
         return Stage(output, identity, None, resumed=False, lock=lock, base=base)
+    was = manifest.schema_name if manifest else begun.get("schema", schema)
+    if overwrite and was != schema:  # a mistyped --output, perhaps the command's own input
+        os.close(lock)
+        raise MGLMError(
+            f"output {output}",
+            found=f"work of another kind, {was}",
+            expected=f"{schema}, to be replaced",
+            action="choose another --output, or remove that directory yourself",
+        )
     if others and not overwrite:
         os.close(lock)
         raise MGLMError(

@@ -184,5 +184,5 @@ def _opened(path: Path) -> Iterator[Any]:
         with pq.ParquetFile(path) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
-        action = f"run {MADE_BY[DOCUMENTS]} again with --overwrite"
+        action = f"remove the documents' directory and run {MADE_BY[DOCUMENTS]} again"
         raise MGLMError(f"{path}", found=str(error), expected="a whole Parquet file", action=action) from None

@@ -96,7 +96,8 @@ class Tokenizer:
                 return cls(model)
             except RuntimeError:
                 pass
-        raise MGLMError(f"{path}", found="a broken file", expected="a SentencePiece model", action=f"run {command}")
+        action = f"remove its directory and run {command}"
+        raise MGLMError(f"{path}", found="a broken file", expected="a SentencePiece model", action=action)
 
     def save(self, directory: Path) -> None:
         """Writes what `load` and Hugging Face's `AutoTokenizer` (trust_remote_code=True, offline) need."""

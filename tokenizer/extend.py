@@ -49,6 +49,8 @@ def extend_tokenizer(
     training = config.model_copy(
         update={"vocab_size": max(MINIMUM_VOCABULARY, _ROOM * pieces), "model_type": "unigram"}
     )
+    if output.resolve() == tokenizer.resolve():
+        raise MGLMError(f"output {output}", found="the tokenizer to extend", action="choose another --output")
     stage = open_stage(
         output,
         schema=TOKENIZER,

@@ -5,9 +5,11 @@ and digits where words are spaced, single characters with their marks in Han, ka
 space none. Premium: Petrov et al. 2023, "Language Model Tokenizers Introduce Unfairness Between Languages".
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import regex
@@ -108,14 +110,19 @@ def word_unit(lang: str) -> str:
 
 
 def premiums(tokenizer: Tokenizer, parallel: Iterable[tuple[str, str, str]]) -> dict[str, Premium]:
-    """Per language, of records (group, language, text): the texts of a group say the same."""
-    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    """Per language, of records (group, language, text): the texts of a group say the same.
+
+    Where a language has several, as Norwegian in two standards, they count as one of their mean length.
+    """
+    lengths: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for group, lang, text in parallel:
-        counts[lang][group] = counts[lang].get(group, 0) + len(tokenizer.encode(text))
+        lengths[lang][group].append(len(tokenizer.encode(text)))
+    counts = {lang: {group: fmean(each) for group, each in of_lang.items()} for lang, of_lang in lengths.items()}
     reference = counts.get(REFERENCE, {})
     return {lang: premium for lang in sorted(counts) if (premium := _premium(counts[lang], reference)).groups}
 
 
-def _premium(counts: Mapping[str, int], reference: Mapping[str, int]) -> Premium:
+def _premium(counts: Mapping[str, float], reference: Mapping[str, float]) -> Premium:
     shared = counts.keys() & reference.keys()
-    return Premium(len(shared), sum(counts[group] for group in shared), sum(reference[group] for group in shared))
+    ours, theirs = (round(math.fsum(each[group] for group in shared)) for each in (counts, reference))
+    return Premium(len(shared), ours, theirs)

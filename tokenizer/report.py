@@ -6,6 +6,7 @@ report.json, plots and index.html.
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -153,7 +154,7 @@ def read_parallel(files: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
                         raise TypeError("a value that is no string")
                     yield group, canonical_code(lang), text
                     number += 1
-            except (ValueError, TypeError, KeyError, EOFError, OSError) as error:
+            except (ValueError, TypeError, KeyError, EOFError, OSError, zlib.error) as error:
                 found = f"no field {error}" if isinstance(error, KeyError) else str(error)
                 raise MGLMError(
                     f"{path}, line {number}", found=found, expected='{"group": …, "lang": …, "text": …}'

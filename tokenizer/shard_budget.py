@@ -39,7 +39,8 @@ def next_parts(parts: Sequence[Part], rows: Mapping[int, PartRow], needed: int |
             if row is not None and row.limit == missing and (row.stream >= missing or row.whole):
                 return []
             sure = int(_SURELY * missing * done / reached) if row is None and reached else 0
-            return [(part, None) for part in parts[done : done + sure]] or [(part, missing)]
+            ahead = parts[done : done + sure]  # some of which a run that was killed may have finished
+            return [(p, None) for p in ahead if p.number not in rows or not rows[p.number].whole] or [(part, missing)]
         reached += row.stream
     return []
 

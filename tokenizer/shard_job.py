@@ -25,7 +25,7 @@ from core.document_ranges import (
 )
 from core.errors import MGLMError
 from core.log import get_logger
-from core.manifest import MADE_BY, FileEntry, Manifest, describe_files, read_manifest
+from core.manifest import MADE_BY, FileEntry, Manifest, describe_files, read_manifest, sync_file
 from core.plan import Plan, read_plan
 from core.schemas import DOCUMENTS, SHARDS
 from core.spark import SparkConfig, into_bins, run_tasks, spark_session
@@ -98,6 +98,10 @@ def shard(
         needed = None
         if config.budget_tokens is not None:
             needed = needed_tokens(plan.shares(), available, config.budget_tokens)
+            if not needed:
+                found = f"no share for any of {', '.join(sorted(available))}"
+                expected = "one for a language with training documents at least"
+                raise MGLMError("the plan, with a budget of tokens", found=found, expected=expected)
         work = _Work(documents.resolve(), output.resolve(), journal, tokenizer.sha256)
         rows = _write_parts(session, work, groups, needed, config.shard_text_bytes, tasks, sorted(needed or available))
     manifest = _finish(stage, rows, tokenizer, available, needed, config.budget_tokens)
@@ -219,6 +223,8 @@ def _finish(
         if path.relative_to(stage.output).as_posix() not in paths:
             path.unlink()
     files = [FileEntry(path=row.path, rows=row.rows, bytes=row.bytes, sha256=row.sha256) for row in rows]
+    for path in (stage.output / TOKENIZER_DIRECTORY).iterdir():
+        sync_file(path)
     files += [
         entry.model_copy(update={"path": f"{TOKENIZER_DIRECTORY}/{entry.path}"})
         for entry in describe_files(stage.output / TOKENIZER_DIRECTORY, {})

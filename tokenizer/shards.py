@@ -275,4 +275,6 @@ def _language_of(path: str) -> str:
 
 
 def _broken(path: Path, found: str, expected: str) -> MGLMError:
-    return MGLMError(f"{path}", found=found, expected=expected, action=f"run {_COMMAND} again with --overwrite")
+    return MGLMError(
+        f"{path}", found=found, expected=expected, action=f"remove the shards' directory and run {_COMMAND} again"
+    )

@@ -149,11 +149,20 @@ def _train(lines: Iterator[str], config: TokenizerConfig, characters: frozenset[
 
 
 def sample_rows(files: list[Path], seed: int) -> Iterator[Row]:
+    """Every row of a sample.
+
+    Raises:
+        MGLMError: a file is broken past its footer, which is all that `check_sample_file` reads.
+    """
     for path in files:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=256, columns=SAMPLE_TABLE.names):
-                for row in batch.to_pylist():
-                    yield Row(f"{seed}:{row['doc_id']}:{row['copy']}", row["lang"], row["text"])
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=256, columns=SAMPLE_TABLE.names):
+                    for row in batch.to_pylist():
+                        yield Row(f"{seed}:{row['doc_id']}:{row['copy']}", row["lang"], row["text"])
+        except (OSError, pa.ArrowException) as error:
+            action = f"remove the sample's directory and run {MADE_BY[SAMPLE]}"
+            raise MGLMError(f"{path}", found=str(error), expected="a whole Parquet file", action=action) from None
 
 
 def check_sample_file(path: Path) -> None:

@@ -8,7 +8,7 @@ their lengths are in the shards' list of deletions, and the streams are put toge
 
 import json
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ def _streams_of_run(place: DataPlace, opened: Shards, doc_ids: set[str]) -> tupl
         for deletion in reversed(since):  # the last one first: its places are those of what it found
             gone = [document for document in deletion["documents"] if document["lang"] == lang]
             places = np.array([document["index"] for document in gone], np.int64)
-            index_of = {doc_id: _before(index, places) for doc_id, index in index_of.items()}
+            index_of = dict(zip(index_of, _before(list(index_of.values()), places), strict=True))
             index_of |= {one["doc_id"]: one["index"] for one in gone if one["doc_id"] in doc_ids}
             tokens = np.array([document["tokens"] + STREAM_EXTRA for document in gone], np.int64)
             sizes = np.insert(sizes, places - np.arange(len(places)), tokens)
@@ -134,13 +134,11 @@ def _documents_of(opened: Shards, lang: str, wanted: Sought) -> tuple[NDArray[np
     return np.concatenate(sizes), index_of
 
 
-def _before(index: int, places: NDArray[np.int64]) -> int:
-    """The number that a document had before those at `places`, ascending, were taken out."""
-    for place in places.tolist():
-        if place > index:
-            break
-        index += 1
-    return index
+def _before(indices: Sequence[int], places: NDArray[np.int64]) -> list[int]:
+    """The numbers that documents had before those at `places`, ascending, were taken out."""
+    numbers = np.asarray(indices, np.int64)
+    found: list[int] = (numbers + np.searchsorted(places - np.arange(len(places)), numbers, side="right")).tolist()
+    return found
 
 
 def _hits(sampler: Sampler, lengths: Mapping[str, int], documents: list[Place], draws: int) -> list[list[int]]:

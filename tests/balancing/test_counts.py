@@ -82,6 +82,7 @@ def test_weights_that_will_not_do_are_told(tmp_path: Path, text: str, message: s
         ("code,documents\nen\n", "line 2, column documents"),
         ("code,documents\nen,3,928\n", "line 2; found 3 cells; expected 2, as the header has"),
         ("code,documents\n,3\n", "no language"),
+        ("code,documents,documents\nen,1,9\n", "column documents twice"),
         ("code,documents\nhe,3\niw,4\n", "line 3, column documents; found language iw again"),
     ],
 )
@@ -109,6 +110,8 @@ def test_documents_give_their_counts_and_an_estimate_of_tokens(documents_directo
     assert read(documents_directory / "manifest.json", "bytes") == counts
     with pytest.raises(MGLMError, match="documents, characters, bytes"):
         read(documents_directory, "pages")
+    with pytest.raises(MGLMError, match="--tokens-column t; found .* Leave it out"):
+        read(documents_directory, "bytes", "t")
 
 
 def test_a_language_whose_documents_are_all_held_out_has_no_share(tmp_path: Path) -> None:

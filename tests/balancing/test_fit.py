@@ -289,6 +289,11 @@ def test_pandas_and_pyarrow_tables_give_the_plan_of_the_mapping() -> None:
             fit_plan(table)
     series = pd.Series(TABLE)
     assert fit_plan(series, count_unit="pages") == expected
+    for twice in (pd.Series([1, 9], index=["en", "en"]), pd.Series([1, 9], index=["iw", "he"])):
+        with pytest.raises(MGLMError, match=r"found language (en|iw) again"):
+            fit_plan(twice)
+    with pytest.raises(MGLMError, match="column documents twice"):
+        fit_plan(pa.table([["en"], [1], [9]], names=["code", "documents", "documents"]))
     whole = pd.DataFrame({"language": ["en", "de"], "documents": np.array([3, 1], np.int64)})
     assert fit_plan(whole).shares() == fit_plan({"en": 3, "de": 1}).shares()
     nullable = pd.DataFrame({"code": ["en", "de"], "documents": pd.array([3, None], dtype="Int64")})

@@ -119,6 +119,25 @@ def test_other_work_is_kept_unless_overwriting_is_asked_for(tmp_path: Path) -> N
     assert not (output / MANIFEST_NAME).exists()
 
 
+def test_work_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
+    output = tmp_path / "plan"
+    make_plan(output)
+    for _ in range(2):
+        with pytest.raises(MGLMError, match="found work of another kind, plan/1; expected shards/1"):
+            open_stage(output, schema="shards/1", config={}, inputs={}, overwrite=True)
+        assert (output / "plan.json").exists()
+        (output / MANIFEST_NAME).unlink(missing_ok=True)  # and once more, unfinished
+        (output / MARKER_NAME).write_text(json.dumps({"schema": "plan/1"}), "utf-8")
+
+
+def test_what_a_stage_made_is_on_its_disk_before_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda of: names.append(Path(f"/proc/self/fd/{of}").readlink().name) or fsync(of))
+    make_plan(tmp_path / "plan")
+    assert names.index("plan.json") < next(place for place, name in enumerate(names) if MANIFEST_NAME in name)
+
+
 def test_files_of_somebody_else_are_never_touched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work", "utf-8")
     with pytest.raises(MGLMError, match="no mglm stage made"):

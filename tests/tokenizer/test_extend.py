@@ -59,6 +59,9 @@ def test_old_text_is_cut_as_before_and_new_text_shorter(made: Path) -> None:
 def test_what_cannot_be_extended_is_refused(made: Path, tmp_path: Path) -> None:
     with pytest.raises(MGLMError, match="no piece that the tokenizer lacks"):
         extend_tokenizer(made / "new", made / "new_sample", tmp_path / "same", 1, CONFIG.model_copy())
+    with pytest.raises(MGLMError, match="found the tokenizer to extend"):
+        extend_tokenizer(made / "old", made / "new_sample", made / "old", 4, CONFIG, overwrite=True)
+    assert Tokenizer.load(made / "old").pieces
     train_tokenizer(made / "old_sample", tmp_path / "bpe", CONFIG.model_copy(update={"model_type": "bpe"}))
     with pytest.raises(MGLMError, match="not unigram"):
         extend_tokenizer(tmp_path / "bpe", made / "new_sample", tmp_path / "out", 4, CONFIG)

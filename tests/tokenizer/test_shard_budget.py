@@ -85,6 +85,14 @@ def test_the_need_is_the_budget_by_the_shares_of_the_languages_that_have_documen
         assert tokens == pytest.approx(budget * shares[lang] / whole, abs=1.001, rel=1e-9)
 
 
+def test_parts_that_a_killed_run_finished_are_not_written_again() -> None:
+    parts = [Part(number, "en", number, 1_000) for number in range(100)]
+    rows = {part.number: written(part, [10, 20], None) for part in parts[:90] if part.number != 12}
+    wanted = {part.number for part, _ in next_parts(parts, rows, 30 * 99)}
+    assert 12 in wanted
+    assert not wanted & rows.keys()
+
+
 def test_each_part_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [Part(number, "en", number, 1_000) for number in range(1_000)]
     rows = {part.number: written(part, [10, 20], None) for part in parts}

@@ -141,6 +141,16 @@ def test_an_unfinished_sample_an_empty_one_and_a_broken_file_are_one_clear_line(
     broken.finish()
     with pytest.raises(MGLMError, match=r"part\.parquet.*expected a Parquet file"):
         train_tokenizer(tmp_path / "broken", tmp_path / "out2", TokenizerConfig())
+    damaged = open_stage(tmp_path / "damaged", schema=SAMPLE, config={}, inputs={})
+    columns = {"doc_id": [f"{number:032x}" for number in range(999)], "lang": ["en"] * 999, "text": ["some text"] * 999}
+    path = tmp_path / "damaged" / "part.parquet"
+    pq.write_table(pa.table({**columns, "copy": [0] * 999}).select(SAMPLE_TABLE.names).cast(SAMPLE_TABLE), path)
+    damaged.finish()
+    content = bytearray(path.read_bytes())
+    content[100:1_000] = bytes(900)  # the footer is whole
+    path.write_bytes(content)
+    with pytest.raises(MGLMError, match=r"part\.parquet.*expected a whole Parquet file"):
+        train_tokenizer(tmp_path / "damaged", tmp_path / "out4", TokenizerConfig())
     other = open_stage(tmp_path / "other", schema=SAMPLE, config={}, inputs={})
     pq.write_table(pa.table({"words": ["a"]}), tmp_path / "other" / "part.parquet")
     other.finish()
