@@ -10,4 +10,4 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a config field; repeatable.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", help="Directory to make; finished work there is not redone.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace other finished or unfinished work there.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace other work of this command there.")]
