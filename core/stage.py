@@ -88,6 +88,7 @@ class Stage:
         *,
         rows: Mapping[str, int] | None = None,
         files: Sequence[FileEntry] | None = None,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
         counts: dict[str, dict[str, int]] | None = None,
         facts: dict[str, Any] | None = None,
         content: str | None = None,
@@ -95,9 +96,10 @@ class Stage:
         """Hashes what is there (unless `files` says it), writes the manifest and removes scratch files.
 
         `rows` gives row counts by relative path; `counts` per language; `facts` whatever else is worth keeping;
+        `known` the sums of files as they were written, see `describe_files`;
         `content` a hash of the rows, see `Manifest`.
         """
-        entries = list(files) if files is not None else describe_files(self.output, rows or {})
+        entries = list(files) if files is not None else describe_files(self.output, rows or {}, known)
         if files is None:  # who lists its files has synced them
             for entry in entries:
                 sync_file(self.output / entry.path)

@@ -50,6 +50,7 @@ __all__ = ["CheckpointSave", "latest_checkpoint", "load_checkpoint", "save_check
 _SHARDING = {"distrib_optim_sharding_type": "fully_reshardable"}
 _BACKEND = CheckpointingConfig("torch_dist", 1)
 _COMMON_NAME = "common.pt"  # megatron's: what is not split, the schedule among it
+_LOOK_EVERY_S = 60.0  # at whether the others have written: well below any backend's limit
 _OWN_NAMES = (".metadata", "metadata.json")  # written by the first process when all others are done
 
 
@@ -103,7 +104,7 @@ class CheckpointSave:
         Raises:
             MGLMError: a process could not write; nothing of it is left, on all processes.
         """
-        self._thread.join()
+        self._wait_for_all()
         is_first = dist.get_rank() == 0
         gathered: list[Any] = [None] * dist.get_world_size()
         dist.gather_object((self._failure, self._files, self._results), gathered if is_first else None)
@@ -119,6 +120,15 @@ class CheckpointSave:
                 shutil.rmtree(self._partial, ignore_errors=True)
         self._refuse(failure)
         return self.final
+
+    def _wait_for_all(self) -> None:
+        """Until the threads of all processes have ended, by short waits: a collective that waits for a slow disk longer
+        than NCCL's ten minutes would end the run, and again at every try."""
+        writing = torch.ones((), device=torch.cuda.current_device())
+        while writing.item():
+            self._thread.join(_LOOK_EVERY_S)
+            writing.fill_(float(not self.written))
+            dist.all_reduce(writing)
 
     def _make_room(self) -> str:
         """Makes the directory to write into; what went wrong, if anything."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.generation import LogitsProcessorList
@@ -92,7 +93,7 @@ class Peer:
                     directory, config=config, dtype=PRECISIONS[precision], output_loading_info=True, **local
                 )
                 tokenizer = AutoTokenizer.from_pretrained(directory, **local)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             code = "trust_remote_code" in str(error)
             action = "to run it, set trust_remote_code=true" if code else "check the directory"

@@ -39,6 +39,8 @@ class PeerText:
         mask = SENTINEL if SENTINEL in tokenizer.get_vocab() else tokenizer.mask_token
         self._mask_id: int | None = None if mask is None else tokenizer.convert_tokens_to_ids(mask)
         self._around: dict[str, tuple[list[int], list[int]]] = {}
+        # A text, the same as it is read, and where its tokens stand.
+        self._cut: tuple[str, str, list[tuple[int, int]]] = ("", "", [])
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, special tokens neither added nor read."""
@@ -149,11 +151,15 @@ class PeerText:
         """The piece of a text that its tokens from `start` to `stop` stand for."""
         if stop <= start:
             return ""
-        clean = self._clean(text)
         if not self.tokenizer.is_fast:
-            return self.decode(self.encode(clean)[start:stop])
-        encoded = self.tokenizer(
-            clean, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
-        )
-        places = encoded.offset_mapping[start:stop]
+            return self.decode(self.encode(self._clean(text))[start:stop])
+        cut = self._cut
+        if cut[0] != text:  # once for all windows of a text
+            clean = self._clean(text)
+            encoded = self.tokenizer(
+                clean, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
+            )
+            self._cut = cut = text, clean, encoded.offset_mapping
+        _, clean, every = cut
+        places = every[start:stop]
         return clean[places[0][0] : places[-1][1]]

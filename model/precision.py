@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
@@ -38,7 +39,7 @@ def load_model(directory: Path, device: str | None, precision: str | None) -> GL
         model = GLMForConditionalGeneration.from_pretrained(
             directory, local_files_only=True, dtype=PRECISIONS[precision], use_safetensors=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise MGLMError(f"model {directory}", found=str(error).splitlines()[0], action="export it again") from None
     if precision == "int8":
         quantise(model)

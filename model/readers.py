@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from core.errors import MGLMError
@@ -74,9 +75,16 @@ def read_megatron(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedM
 
 
 def read_hf(path: Path, tokenizer: Path | None, _: ModelConfig) -> LoadedModel:
-    """An export of ours."""
+    """An export of ours.
+
+    Raises:
+        MGLMError: no such export, or its weights are not whole.
+    """
     read_manifest(path, HF)
-    twin = GLMForConditionalGeneration.from_pretrained(path, local_files_only=True, dtype="auto")
+    try:
+        twin = GLMForConditionalGeneration.from_pretrained(path, local_files_only=True, dtype="auto")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise MGLMError(f"model {path}", found=str(error).splitlines()[0], action="export it again") from None
     weights = {name: weight for name, weight in twin.state_dict().items() if name != "lm_head.weight"}
     config = twin.config
     found = Tokenizer.load(tokenizer or path)

@@ -87,6 +87,9 @@ def _files_of(directory: Path) -> dict[str, Path]:
 
 
 def _tensor(file: Path, name: str) -> torch.Tensor:
-    with safe_open(file, framework="pt") as opened:
-        tensor: torch.Tensor = opened.get_tensor(name)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            tensor: torch.Tensor = opened.get_tensor(name)
+    except (OSError, SafetensorError) as error:
+        raise MGLMError(f"weights {file}", found=str(error), action="copy or export the model again") from None
     return tensor.double()

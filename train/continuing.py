@@ -99,6 +99,14 @@ def check_continued(
             expected=f"{config.precision}, as configured",
             action=f"set pretrain.precision={precision}",
         )
+    if frozen := meta.get("training", {}).get("freeze_upper_layers"):
+        raise MGLMError(
+            name,
+            found=f"a run that was fine-tuned with finetune.freeze_upper_layers={frozen}",
+            expected="the optimizer's state of all layers",
+            action="continue from the run that it began with; the weights of this one can begin a fine-tuning: "
+            "mglm train finetune --init",
+        )
     kind = "a distributed" if config.distributed_optimizer else "a plain"
     if meta.get("optimizer") != kind:
         raise MGLMError(

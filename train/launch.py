@@ -24,8 +24,9 @@ from core.errors import MGLMError
 from core.log import get_logger
 from core.manifest import MANIFEST_NAME
 from core.processes import end_with_parent
+from model.checkpoint_meta import complete_checkpoints, read_meta
 from train.config import TrainingConfig
-from train.job import Job, summary
+from train.job import CHECKPOINTS, Job, summary
 from train.signals import STOP_SIGNALS
 
 _OURS = "MGLM_LAUNCHED"  # set for workers started here: they leave the telling of errors to their parent
@@ -171,7 +172,13 @@ def _work(prepare: Callable[[int], Job], overwrite: bool) -> int:
             stopped_by = run(job, then_ends=True)
         shut_down()
     if stage is not None and job is not None and not stage.done and not stopped_by:
-        stage.finish(facts=summary(job))
+        # Files of checkpoints were hashed as they were written; a cluster need not wait while one process reads them.
+        known = {
+            f"{step.relative_to(stage.output).as_posix()}/{name}": entry
+            for step in complete_checkpoints(stage.output / CHECKPOINTS)
+            for name, entry in read_meta(step).get("files", {}).items()
+        }
+        stage.finish(facts=summary(job), known=known)
     return stopped_by
 
 

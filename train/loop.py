@@ -1,6 +1,7 @@
 """The training loop on megatron-core, the same for pretraining and fine-tuning, run by every process."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from train.signals import StopRequest
 class StepResult(StepSums):
     """Of one step, after its update. `skipped` says why the weights were left as they are; "" when they were not."""
 
-    gradient_norm: float
+    gradient_norm: float  # NaN where it was not taken
     learning_rate: float  # that of this step's update
     loss_scale: float  # 1 but in fp16
     skipped: str
@@ -95,7 +96,7 @@ class Trainer:
         self.optimizer.zero_grad()
         sums = self._passes(micro_batches, stop.signal or 0, self.saver.pending)
         learning_rate = next((group["lr"] for group in self.optimizer.param_groups), 0.0)  # none where all is frozen
-        scale, gradient_norm, skipped = loss_scale(self.optimizer), 0.0, self.guard.reason(sums.loss)
+        scale, gradient_norm, skipped = loss_scale(self.optimizer), math.nan, self.guard.reason(sums.loss)
         if not skipped:
             update = update_weights(self.optimizer)
             gradient_norm = update.gradient_norm

@@ -17,9 +17,9 @@ from torch import Tensor
 from model.glm import IGNORED_LABEL
 from train.batches import MicroBatch
 from train.job import Job
-from train.signals import agreed
+from train.signals import agreed, vote
 
-_COMMON_SUMS = 7  # loss, targets, tokens, positions, stop requests, their signals, unwritten saves
+_COMMON_SUMS = 6  # loss, targets, tokens, positions, votes to stop, unwritten saves
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,16 @@ class Passes:
             total[:2], total[_COMMON_SUMS:] = sums_2L.sum(1), sums_2L.flatten()
             total[2] = sum(batch.tokens for batch in micro_batches)
             total[3] = sum(batch.input_ids_BS.size for batch in micro_batches)
-        total[4], total[5], total[6] = float(stop != 0), stop, float(writing)
+        total[4], total[5] = vote(stop), float(writing)
         dist.all_reduce(total)
         sums: list[float] = total.tolist()
-        nats, targets, tokens, positions, stops, signals, unwritten = sums[:_COMMON_SUMS]
+        nats, targets, tokens, positions, votes, unwritten = sums[:_COMMON_SUMS]
         return StepSums(
             loss=nats / max(targets, 1),
             targets=int(targets),
             tokens=int(tokens),
             length=positions / self._job.config.global_batch_size,
-            stop=agreed(signals, stops),
+            stop=agreed(votes),
             all_written=unwritten == 0,
             nats_L=sums[_COMMON_SUMS : _COMMON_SUMS + languages],
             targets_L=sums[_COMMON_SUMS + languages :],

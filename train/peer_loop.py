@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,8 +36,17 @@ from train.job import EVENTS, METRICS
 from train.launch import check_same
 from train.metrics import EventLog, MetricsLog
 from train.peer_job import PeerJob
-from train.peer_state import add_to_state, best_state, last_state, load_weights, read_state, restore, save_state
-from train.signals import StopRequest, agreed
+from train.peer_state import (
+    add_to_state,
+    best_state,
+    is_whole,
+    last_state,
+    load_weights,
+    read_state,
+    restore,
+    save_state,
+)
+from train.signals import StopRequest, agreed, vote
 
 Row = tuple[PeerSource, list[int]]  # what is read, and the tokens to be learned
 
@@ -97,7 +106,7 @@ class PeerTrainer:
         self.optimizer = optimizer_of(self.parameters, self.config)
         self.step, losses = 0, []
         self.unmeasured = False  # whether it was stopped where it was to be measured
-        if (state := last_state(work)) is not None:
+        if (state := _newest_state(work, rank, size)) is not None:
             meta = restore(state, self.parameters, self.optimizer)
             self.step, losses = int(meta["step"]), meta["recent_losses"]
             self.unmeasured = meta.get("unmeasured", False)
@@ -119,7 +128,7 @@ class PeerTrainer:
             part = F.cross_entropy(logits_NV, labels_N, label_smoothing=config.label_smoothing, reduction="sum")
             torch.autograd.backward(part / targets)
             loss += float(part.detach()) / targets
-        loss, stops, signals = self._sum([loss, float(stop.signal is not None), stop.signal or 0])
+        loss, votes = self._sum([loss, vote(stop.signal)])
         norm = self._gradient_norm()
         skipped = self.guard.reason(loss) or ("" if np.isfinite(norm) else f"gradient norm {norm}")
         self.guard.note(None if skipped else loss)
@@ -133,7 +142,7 @@ class PeerTrainer:
         row |= {"loss": round(loss, 8) if np.isfinite(loss) else None, "learning_rate": rate}
         row |= {"grad_norm": round(norm, 6) if np.isfinite(norm) else None, "targets": targets}
         row |= {"tokens": targets + int(counts[1]), **({"skipped": skipped} if skipped else {})}
-        return {"row": row, "stop": agreed(signals, stops), "skipped": skipped}
+        return {"row": row, "stop": agreed(votes), "skipped": skipped}
 
     def measure(self, development: Development) -> dict[str, Any]:
         """The model's scores on the development examples, as `train.development.measured`."""
@@ -163,6 +172,31 @@ class PeerTrainer:
             dist.all_reduce(total)
         found: list[float] = total.tolist()
         return found
+
+
+def _newest_state(work: Path, rank: int, size: int) -> Path | None:
+    """The newest state as the first process sees it: another host may not see it yet, or write to another disk.
+
+    Raises:
+        MGLMError: a process does not see it, on all of them.
+    """
+    told: list[Any] = [last_state(work) if rank == 0 else None]
+    if size == 1:
+        return cast("Path | None", told[0])
+    dist.broadcast_object_list(told)
+    if told[0] is None:
+        return None
+    state = work / str(told[0].name)
+    seen: list[Any] = [None] * size
+    dist.all_gather_object(seen, is_whole(state))
+    if not all(seen):
+        raise MGLMError(
+            f"state {state}",
+            found=f"none that process {seen.index(False)} sees",
+            expected="an output that all hosts share",
+            action="put --output on shared storage, and run the same command again",
+        )
+    return state
 
 
 def train_alone(job: PeerJob, stage: Stage) -> int:

@@ -79,6 +79,11 @@ def last_state(work: Path) -> Path | None:
     return max(_whole(work), default=None)
 
 
+def is_whole(state: Path) -> bool:
+    """Whether it was written to its end."""
+    return (state / META).exists()
+
+
 def best_state(work: Path) -> Path | None:
     """The whole one of the highest score, as `train.checkpoints.best_of` has it; None when none was measured."""
     best = best_of([(read_state(path), path.name) for path in _whole(work)])
@@ -100,7 +105,7 @@ def load_weights(directory: Path, parameters: Mapping[str, Tensor]) -> None:
 
 
 def _whole(work: Path) -> list[Path]:
-    return sorted(path for path in work.glob("step-*") if (path / META).exists())
+    return sorted(path for path in work.glob("step-*") if is_whole(path))
 
 
 def restore(directory: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any]:

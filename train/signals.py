@@ -6,6 +6,7 @@ from typing import Any
 
 # Slurm announces a pre-emption with whatever `--signal` names, by custom one of the last two.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+_COUNTER_BITS = 13  # four of them are exact in a float64, up to 8,191 processes
 
 
 class StopRequest:
@@ -32,13 +33,17 @@ class StopRequest:
         self.signal = self.signal or number
 
 
-def agreed(total: float, count: float) -> int:
-    """The signal that `count` processes got, from the sum of its numbers; SIGTERM where they got different ones, 0 when
-    none got any."""
-    if not count:
-        return 0
-    number = round(total / count)
-    return number if number in set(STOP_SIGNALS) else int(signal.SIGTERM)
+def vote(number: int | None) -> float:
+    """A process's signal, or none, as a number to be added up: a counter for each of STOP_SIGNALS in one float64."""
+    return float(1 << _COUNTER_BITS * STOP_SIGNALS.index(signal.Signals(number))) if number else 0.0
+
+
+def agreed(votes: float) -> int:
+    """The signal that processes got, from the sum of their votes; SIGTERM where they got different ones, 0 when none
+    got any."""
+    counters = (int(votes) >> _COUNTER_BITS * place & (1 << _COUNTER_BITS) - 1 for place in range(len(STOP_SIGNALS)))
+    told = [number for number, count in zip(STOP_SIGNALS, counters, strict=True) if count]
+    return int(told[0] if len(told) == 1 else signal.SIGTERM) if told else 0
 
 
 def signal_name(number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 
 from core import manifest
 from core.errors import MGLMError
@@ -163,8 +164,22 @@ def test_training_goes_on_while_a_checkpoint_is_written_by_this_process_alone(
     after = training.train(2, 4)
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= others
     assert latest_checkpoint(tmp_path) is None
-    may_write.set()
+    # It is waited for by short exchanges: a single long one would end a run on GPUs.
+    looks: list[float] = []
+    exchange = dist.all_reduce
+
+    def noted(told: torch.Tensor, *more: Any, **most: Any) -> Any:
+        done = exchange(told, *more, **most)
+        looks.append(float(told.sum()))
+        return done
+
+    monkeypatch.setattr(checkpoint, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(dist, "all_reduce", noted)
+    threading.Timer(0.5, may_write.set).start()
     saved = save.finish()
+    monkeypatch.setattr(dist, "all_reduce", exchange)
+    assert looks.count(1.0) > 3
+    assert looks[-1] == 0.0
     assert damage(saved) == ""
 
     resumed = TinyTraining(MODEL, Topology(), distributed_optimizer=True, seed=8)

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from model.config import ModelConfig
 from model.convert import HF, convert
 from model.cpu import cpu_runtime
 from model.hf.modeling_mglm import GLMForConditionalGeneration
+from model.precision import load_model
 from tokenizer.encoding import Tokenizer
 
 MODEL = ModelConfig(num_layers=2, hidden_size=32, num_attention_heads=2, sequence_length=64, max_positions=129)
@@ -176,6 +179,12 @@ def test_what_cannot_be_converted_is_refused(export: Path, pretrained: Path, tmp
     from tests.model.conftest import REFERENCE
 
     output = tmp_path / "out"
+    cut = shutil.copytree(export, tmp_path / "cut")
+    os.truncate(cut / "model.safetensors", (cut / "model.safetensors").stat().st_size // 2)
+    with pytest.raises(MGLMError, match="model .*cut.*Export it again"):
+        convert("hf", "megatron", cut, tmp_path / "of cut", model=MODEL)
+    with pytest.raises(MGLMError, match="model .*cut.*Export it again"):
+        load_model(cut, None, None)
     with pytest.raises(MGLMError, match="one of --from megatron --to hf"):
         convert("hf", "hf", export, output, model=MODEL)
     with pytest.raises(MGLMError, match="no complete checkpoint"):

@@ -1,8 +1,10 @@
 """Models of other families read the same prompts, write alone what they write in a batch, and score what they write."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -99,6 +101,25 @@ def test_windows_together_hold_the_whole_of_a_long_text(peer: Peer) -> None:
     )
 
 
+def test_a_long_text_is_tokenised_once_for_all_its_windows(tmp_path: Path) -> None:
+    text = Peer.load(mt5(tmp_path / "mt5", TEXTS)).text
+    tokenizer, whole, seen = text.tokenizer, " ".join(TEXTS) * 3, []
+
+    class Counting:
+        def __call__(self, asked: str, **more: Any) -> Any:
+            seen.append(asked)
+            return tokenizer(asked, **more)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tokenizer, name)
+
+    text.tokenizer = Counting()
+    pieces = [text._part(whole, start, start + 8) for start in range(0, 40, 4)]
+    assert len(seen) == 1
+    assert all(piece and piece in whole for piece in pieces)
+    assert text._part(TEXTS[0], 0, 2) != pieces[0]  # another text is not taken for the last
+
+
 def test_what_a_text_spells_is_no_special_token(peer: Peer) -> None:
     ends = {peer.text.tokenizer.eos_token_id, peer.text.tokenizer.bos_token_id} - {None}
     spelled = " ".join(filter(None, [peer.text.tokenizer.eos_token, "<s>", "<extra_id_0>", "eng_Latn"]))
@@ -154,6 +175,10 @@ def test_directories_that_hold_no_model_that_writes_are_refused(tmp_path: Path) 
     assert model_identity(directory) != before
     with pytest.raises(MGLMError, match="found MT5EncoderModel"):
         Peer.load(directory)
+    cut = mt5(tmp_path / "cut", TEXTS) / "model.safetensors"
+    os.truncate(cut, cut.stat().st_size // 2)
+    with pytest.raises(MGLMError, match="model .*cut"):
+        Peer.load(cut.parent)
     (directory / "model.safetensors").unlink()
     with pytest.raises(MGLMError, match="without weights"):
         model_identity(directory)

@@ -1,5 +1,6 @@
 """How far training moved each layer, against norms worked out by hand."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_a_layer_s_change_is_the_norm_of_all_its_weights_difference_over_their_n
         ("layer 0", 0, 4), ("layer 2", 2, 2), ("layer 10", 10, 2), ("word_embeddings", None, 4), ("zeros", None, 1),
     ]  # fmt: skip
     assert [one.change for one in changes] == [pytest.approx(0.1), 1.0, 0.0, pytest.approx(1.0), None]
+
+
+def test_weights_that_an_index_names_in_vain_are_told(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / name, BEFORE)
+        (tmp_path / name / "model.safetensors").rename(tmp_path / name / "model-00001-of-00001.safetensors")
+        index = {"weight_map": dict.fromkeys(BEFORE, "model-00001-of-00001.safetensors")}
+        (tmp_path / name / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    assert all(one.change in (0, None) for one in weight_change(tmp_path / "a", tmp_path / "b"))
+    (tmp_path / "b" / "model-00001-of-00001.safetensors").unlink()
+    with pytest.raises(MGLMError, match="model-00001-of-00001"):
+        weight_change(tmp_path / "a", tmp_path / "b")
 
 
 def test_encoder_and_decoder_are_kept_apart(tmp_path: Path) -> None:

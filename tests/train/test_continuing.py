@@ -181,6 +181,10 @@ def test_what_cannot_be_continued_is_refused_and_both_sides_named(
     converted = replace(continued, meta={**continued.meta, "optimizer": None})
     with pytest.raises(MGLMError, match="found the state of no optimizer.* one that was converted holds weights alone"):
         check_continued(converted, first.model, first.tokenizer, config, shards_directory)
+    for optimizer in ("a plain", None):  # as it was trained, and grown by model extend
+        meta = {**continued.meta, "training": {"freeze_upper_layers": 1}, "optimizer": optimizer}
+        with pytest.raises(MGLMError, match=r"freeze_upper_layers=1.*mglm train finetune --init"):
+            check_continued(replace(continued, meta=meta), first.model, first.tokenizer, config, shards_directory)
 
 
 def test_other_shards_begin_anew_and_other_batches_go_on(train: Train, shards_directory: Path) -> None:

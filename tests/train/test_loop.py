@@ -86,6 +86,7 @@ def test_bad_steps_are_skipped_and_recorded(make_job: Callable[..., Job], monkey
         5: "gradient norm nan",
     }
     assert all(math.isfinite(row["loss"]) and 0 < row["mfu"] < 1 for row in rows)
+    assert [row["step"] for row in rows if row["grad_norm"] is None] == [3, 5]  # null, not a zero for curves to draw
     events = read_metrics(job.output / "events.jsonl")
     assert [event["step"] for event in events if event["event"] == "skipped"] == [3, 5]
     assert set(rows[-1]["loss_of"]) == {"en", "hi", "th"}

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from core.errors import MGLMError
 from tests.small_disk import files_no_larger_than
+from train import peer_loop
 from train.peer_state import META, best_state, last_state, load_weights, restore, save_state
 
 SCORES = {3: None, 6: 0.5, 9: 0.75, 12: None, 15: 0.75, 18: 0.25}
@@ -21,6 +23,35 @@ def saved(work: Path, step: int, score: float | None) -> dict[str, torch.Tensor]
     development = None if score is None else {"score": score, "identity": "same"}
     save_state(work, {"w": weight}, optimizer, {"step": step, "development": development})
     return {"w": weight}
+
+
+def newest_seen(rank: int, store: str, work: str, others_work: str, told: str) -> None:
+    """One of two processes: writes which state it begins from, or why it begins from none."""
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    if rank:  # what a listing that is behind says
+        peer_loop.last_state = lambda directory: directory / "step-00000003"
+    try:
+        found = peer_loop._newest_state(Path(others_work if rank else work), rank, 2)
+        said = found.name if found else "none"
+    except MGLMError as error:
+        said = str(error)
+    Path(f"{told}{rank}").write_text(said, "utf-8")
+    dist.destroy_process_group()
+
+
+@pytest.mark.distributed
+def test_all_processes_begin_from_the_state_that_the_first_one_sees(tmp_path: Path) -> None:
+    work, other = tmp_path / "work", tmp_path / "other"
+    work.mkdir()
+    other.mkdir()
+    saved(work, 3, None)
+    saved(work, 6, None)
+    saved(other, 3, None)
+    for first, second, words in ((work, work, "step-00000006"), (work, other, "none that process 1 sees")):
+        told = tmp_path / f"told-{first.name}-{second.name}-"
+        given = (str(tmp_path / f"{told.name}store"), str(first), str(second), str(told))
+        torch.multiprocessing.spawn(newest_seen, given, nprocs=2)
+        assert all(words in Path(f"{told}{rank}").read_text("utf-8") for rank in range(2))
 
 
 def left(work: Path) -> list[int]:

@@ -1,11 +1,12 @@
 """A stop signal is noted, not obeyed at once."""
 
+import itertools
 import os
 import signal
 
 import pytest
 
-from train.signals import STOP_SIGNALS, StopRequest, agreed
+from train.signals import STOP_SIGNALS, StopRequest, agreed, vote
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -34,6 +35,8 @@ def test_a_process_that_only_has_to_end_is_not_hurried_unless_it_failed() -> Non
 
 
 def test_processes_agree_on_a_signal() -> None:
-    assert agreed(0, 0) == 0
-    assert agreed(2 * signal.SIGUSR1, 2) == agreed(signal.SIGUSR1, 1) == signal.SIGUSR1
-    assert agreed(signal.SIGTERM + signal.SIGINT + signal.SIGUSR1, 3) == signal.SIGTERM
+    assert agreed(vote(None)) == agreed(vote(0)) == 0
+    for one, other in itertools.product(STOP_SIGNALS, STOP_SIGNALS):
+        for ones, others in ((1, 0), (1, 1), (3, 2), (4_096, 4_095)):
+            wanted = one if one == other or not others else signal.SIGTERM
+            assert agreed(ones * vote(one) + others * vote(other)) == wanted, (one, other, ones, others)
